@@ -1,0 +1,176 @@
+"""Decide what becomes of a new dialogue set: a free bin, the place of a stored set, or nothing.
+
+One interface for the paper's rule and its peers, so that an experiment swaps them by name. Every policy
+fills free bins first and never replaces a protected set (its answer has not been learned from yet).
+
+No policy keeps state. Random draws come from (seed, number of sets seen), so a process that was killed and
+started again decides exactly as one that kept running, whatever the order of the buffer's rows.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..dialogue import DialogueSet
+from ..errors import UsageError
+from .scores import in_domain_dissimilarities
+
+SCORES = ("eoe", "dss", "idd")
+
+
+@dataclass(frozen=True)
+class Placement:
+    """What to do with the candidate: action is "add", "replace" (the stored id `replaces`) or "drop"."""
+
+    action: str
+    replaces: int | None = None
+
+
+ADD = Placement("add")
+DROP = Placement("drop")
+
+
+@dataclass
+class BufferView:
+    """The buffer as a policy sees it: one row for each stored set, n in all, in any order."""
+
+    ids: list[int]  # grow with time of arrival
+    embeddings: np.ndarray  # float32 (n, hidden), unit rows
+    domains: list[str]
+    eoe: np.ndarray  # (n,)
+    dss: np.ndarray  # (n,)
+    protected: np.ndarray  # bool (n,): never replaced
+    capacity: int  # bins in all
+    seen: int  # sets the stream has offered before this one; the store keeps the count
+
+    def __post_init__(self):
+        columns = (self.embeddings, self.domains, self.eoe, self.dss, self.protected)
+        assert all(len(column) == len(self.ids) for column in columns), "one value for each stored set"
+
+    @property
+    def full(self) -> bool:
+        return len(self.ids) >= self.capacity
+
+    def replaceable(self) -> np.ndarray:
+        """Row numbers of the unprotected sets, oldest first, so that a draw does not hang on row order."""
+        return np.array([row for row in np.argsort(self.ids) if not self.protected[row]], dtype=np.int64)
+
+
+class Policy(ABC):
+    """Places one candidate at a time; `seed` is a non-negative integer and only random policies use it."""
+
+    def __init__(self, seed: int = 0):
+        self.seed = seed
+
+    def place(self, candidate: DialogueSet, buffer: BufferView) -> Placement:
+        """Where the candidate goes. The caller carries it out and counts the candidate as seen."""
+        if not buffer.full:
+            return ADD
+        rows = buffer.replaceable()
+        return self._place_in_full(candidate, buffer, rows) if len(rows) else DROP
+
+    @abstractmethod
+    def _place_in_full(self, candidate: DialogueSet, buffer: BufferView, rows: np.ndarray) -> Placement:
+        """The rule once no bin is free; `rows` holds at least one replaceable row number."""
+
+    def _generator(self, buffer: BufferView) -> np.random.Generator:
+        return np.random.default_rng([self.seed, buffer.seen])
+
+
+class Dominance(Policy):
+    """The paper's rule: replace a stored set that the candidate beats on all scores, a random one of several.
+
+    A tie beats nobody. The candidate's scores are taken as given, fresh at arrival; the IDD of the stored
+    sets is computed anew, because it changes with every replacement (the released code lets it go stale).
+    """
+
+    def __init__(self, seed: int = 0, scores: Sequence[str] = SCORES):
+        super().__init__(seed)
+        unknown = [name for name in scores if name not in SCORES]
+        if unknown or not scores:
+            raise UsageError(f"cannot select by {list(scores)}; give one or more of {', '.join(SCORES)}")
+        self.scores = tuple(scores)
+
+    def _place_in_full(self, candidate, buffer, rows):
+        beaten = np.ones(len(buffer.ids), dtype=bool)
+        for name in self.scores:
+            beaten &= getattr(candidate.scores, name) > _stored_scores(buffer, name)
+        rows = rows[beaten[rows]]
+        return _replace(buffer, self._generator(buffer).choice(rows)) if len(rows) else DROP
+
+
+class Reservoir(Policy):
+    """Uniform over the stream (Vitter's algorithm R): set number t is kept with probability capacity / t."""
+
+    def _place_in_full(self, candidate, buffer, rows):
+        generator = self._generator(buffer)
+        if generator.integers(buffer.seen + 1) >= buffer.capacity:
+            return DROP
+        return _replace(buffer, generator.choice(rows))
+
+
+class Fifo(Policy):
+    """The newest sets: the oldest unprotected one goes."""
+
+    def _place_in_full(self, candidate, buffer, rows):
+        return _replace(buffer, rows[0])
+
+
+class KCenter(Policy):
+    """Greedy online k-center: of the stored sets and the candidate, one of the closest pair goes.
+
+    Of the pair, the one that is nearer to the rest; on a tie the candidate, then the older. A pair of
+    protected sets is passed over, and of a pair with one protected set the other goes.
+    """
+
+    def _place_in_full(self, candidate, buffer, rows):
+        points = np.vstack([candidate.embedding, buffer.embeddings[rows]])  # droppable ones, candidate first
+        fixed = buffer.embeddings[np.asarray(buffer.protected, dtype=bool)]
+        similarity = points @ np.vstack([points, fixed]).T
+        np.fill_diagonal(similarity, -np.inf)
+        # Compare by the nearest neighbour, which a pair shares, then by the second nearest. Rounded, because
+        # the two sides of a pair are two products and may differ in the last bit.
+        ranked = -np.sort(-similarity.round(6), axis=1)
+        loser = max(range(len(points)), key=lambda point: (*ranked[point, :2], -point))
+        return DROP if loser == 0 else _replace(buffer, rows[loser - 1])
+
+
+class KeepFirst(Policy):
+    """The control: whatever came first stays."""
+
+    def _place_in_full(self, candidate, buffer, rows):
+        return DROP
+
+
+_POLICIES: dict[str, Callable[[int], Policy]] = {
+    "all_three": Dominance,
+    "eoe": lambda seed: Dominance(seed, scores=("eoe",)),
+    "dss": lambda seed: Dominance(seed, scores=("dss",)),
+    "idd": lambda seed: Dominance(seed, scores=("idd",)),
+    "random": Reservoir,
+    "fifo": Fifo,
+    "k_center": KCenter,
+    "keep_first": KeepFirst,
+}
+POLICY_NAMES = tuple(_POLICIES)
+
+
+def make_policy(name: str, seed: int = 0) -> Policy:
+    """The policy of that name (POLICY_NAMES). Raises UsageError for an unknown one or a negative seed."""
+    if name not in _POLICIES:
+        raise UsageError(f"unknown selection policy {name!r}; use one of {', '.join(POLICY_NAMES)}")
+    if seed < 0:
+        raise UsageError(f"the seed is {seed}; use a whole number from 0 up")
+    return _POLICIES[name](seed)
+
+
+def _stored_scores(buffer: BufferView, name: str) -> np.ndarray:
+    if name == "idd":
+        return in_domain_dissimilarities(buffer.embeddings, buffer.domains)
+    return np.asarray(getattr(buffer, name))
+
+
+def _replace(buffer: BufferView, row: int) -> Placement:
+    return Placement("replace", int(buffer.ids[row]))

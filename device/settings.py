@@ -1,0 +1,106 @@
+"""Every setting of the runtime, once: name, default and help. The command line and the docs read this."""
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+
+from .errors import DamagedDataError, UsageError
+
+
+def setting(default, help: str, choices: tuple = (), least=None, most=None):
+    return field(default=default, metadata={"help": help, "choices": choices, "least": least, "most": most})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Frozen; `replace` from dataclasses makes a changed copy, and values are checked when one is made."""
+
+    # base model
+    threads: int = setting(0, "threads of both engines; 0 = all cores; 1 = training repeats bit for bit", least=0)
+    context_tokens: int = setting(1024, "tokens a conversation may hold", least=128)
+    seed: int = setting(0, "seed of everything random", least=0)
+    # chat
+    system: str = setting("", "system message; empty = the model's own default")
+    temperature: float = setting(0.7, "sampling temperature of answers; 0 = greedy", least=0, most=2)
+    top_p: float = setting(0.9, "nucleus of sampling", least=0, most=1)
+    reply_tokens: int = setting(256, "longest answer in tokens", least=1)
+    # selection
+    policy: str = setting(
+        "all_three", "which dialogue sets the buffer keeps",
+        ("all_three", "eoe", "dss", "idd", "random", "fifo", "k_center", "keep_first"),
+    )
+    eoe_reading: str = setting("token", "reading of the entropy of embedding", ("token", "histogram"))
+    bins: int = setting(128, "dialogue sets the buffer holds", least=1)
+    bin_bytes: int = setting(22 * 1024, "bytes a dialogue set may take, text and embedding", least=1024)
+    lexicons: str = setting("", "folder of domain word lists (NAME.txt); empty = the built-in ones")
+    # annotation
+    daily_limit: int = setting(5, "questions to the user a day", least=0)
+    quiet_from: int = setting(22, "hour from which the user is not asked", least=0, most=23)
+    quiet_until: int = setting(8, "hour until which the user is not asked", least=0, most=23)
+    # synthesis
+    paraphrases: int = setting(3, "paraphrases asked for per answered set; 0 = none", least=0)
+    paraphrase: str = setting("question", "what is paraphrased", ("question", "both"))
+    paraphrase_temperature: float = setting(0.5, "sampling temperature of paraphrases", least=0, most=2)
+    rouge_least: float = setting(0.25, "ROUGE-1 F below which a paraphrase has lost the meaning", least=0, most=1)
+    rouge_most: float = setting(0.9, "ROUGE-1 F above which a paraphrase is a copy", least=0, most=1)
+    # training
+    rank: int = setting(8, "rank of the LoRA adapter", least=1, most=64)
+    alpha: float = setting(16.0, "LoRA alpha; the update is scaled by alpha / rank", least=0)
+    targets: str = setting("q,k,v,o", "linear layers that get an adapter, of q,k,v,o,gate,up,down")
+    epochs: int = setting(4, "passes over the answered sets", least=1)
+    learning_rate: float = setting(5e-4, "peak learning rate of AdamW", least=0)
+    weight_decay: float = setting(0.0, "decoupled weight decay", least=0)
+    clip_norm: float = setting(1.0, "longest gradient", least=0)
+    row_tokens: int = setting(256, "tokens packed into a training row", least=16)
+    example_tokens: int = setting(256, "tokens of one dialogue set; longer ones are cut", least=16)
+    memory_mb: int = setting(450, "memory the trainer may take, in MB", least=1)
+    # gate
+    held_out_share: float = setting(0.2, "share of answered sets kept out of training for the gate", least=0, most=0.5)
+    probe_tolerance: float = setting(0.02, "relative rise of the general loss that is still accepted", least=0)
+    engine_tolerance: float = setting(0.01, "relative difference allowed between trainer and llama.cpp", least=0)
+    keep_adapters: int = setting(3, "good adapter versions kept for a rollback", least=1)
+
+    def __post_init__(self):
+        for spec in fields(self):
+            self._check(spec, getattr(self, spec.name))
+
+    def _check(self, spec, value) -> None:
+        meta, name = spec.metadata, spec.name
+        if not isinstance(value, (int, float) if spec.type is float else spec.type) or isinstance(value, bool):
+            raise UsageError(f"setting {name} takes {spec.type.__name__}, not {value!r}")
+        if meta["choices"] and value not in meta["choices"]:
+            raise UsageError(f"setting {name} is {value!r}; choose from {', '.join(meta['choices'])}")
+        if meta["least"] is not None and not value >= meta["least"]:
+            raise UsageError(f"setting {name} is {value}; it must be at least {meta['least']}")
+        if meta["most"] is not None and not value <= meta["most"]:
+            raise UsageError(f"setting {name} is {value}; it must be at most {meta['most']}")
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=1)
+
+
+def parse_setting(name: str, text: str):
+    """A setting's value from text, e.g. of `--set NAME=VALUE`."""
+    spec = next((spec for spec in fields(Settings) if spec.name == name), None)
+    if spec is None:
+        raise UsageError(f"no setting {name!r}; known: {', '.join(spec.name for spec in fields(Settings))}")
+    try:
+        return spec.type(text)
+    except ValueError:
+        raise UsageError(f"setting {name} takes {spec.type.__name__}, not {text!r}") from None
+
+
+def load_settings(path: Path) -> dict:
+    """The settings kept in a JSON file ({} where there is none); damaged or unknown ones are refused."""
+    if not path.is_file():
+        return {}
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        assert isinstance(values, dict)
+    except (ValueError, AssertionError):
+        raise DamagedDataError(f"{path} is not a JSON object of settings; mend or remove it") from None
+    known = {spec.name for spec in fields(Settings)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise UsageError(f"{path} has the unknown setting {unknown[0]!r}; known: {', '.join(sorted(known))}")
+    return values

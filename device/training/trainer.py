@@ -1,0 +1,136 @@
+"""Training as a sequence of micro-steps that can be stopped after any of them and resumed exactly.
+
+Everything random comes from (seed, epoch), so the whole run is known before it starts: a checkpoint
+holds the adapter, both moments, the gradient gathered so far and the number of micro-steps done.
+"""
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import DamagedDataError, UsageError
+from .layers import Layers
+from .lora import Lora
+from .optimizer import AdamW, clip, cosine
+from .rows import Example, Row, make_row, plan_rows
+
+
+@dataclass
+class Outcome:
+    """What a (part of a) run did: mean loss per micro-step, tokens seen, seconds, and whether it finished."""
+
+    finished: bool = False
+    losses: list[float] = field(default_factory=list)
+    tokens: int = 0
+    seconds: float = 0.0
+
+
+class Trainer:
+    """Trains `layers.lora` on `examples`; `checkpoint` is where an unfinished run is kept."""
+
+    def __init__(self, layers: Layers, examples: list[Example], settings, checkpoint: Path | None = None):
+        if not examples:
+            raise UsageError("nothing to train on: no answered dialogue set; answer a question first")
+        self.layers, self.lora, self.settings = layers, layers.lora, settings
+        self.examples, self.checkpoint = examples, checkpoint
+        self.rows = self._plan()
+        self.optimizer = AdamW(self.lora.size, settings.weight_decay)
+        self.gradient = np.zeros(self.lora.size, np.float32)
+        self.done = 0
+        self.fingerprint = self._fingerprint()
+
+    def run(self, should_stop: Callable[[], bool] = lambda: False, progress=None, every: float = 30.0) -> Outcome:
+        """Go on from where the run stands. A stop request is honoured after the current micro-step.
+
+        A checkpoint is written every `every` seconds and at a stop.
+        """
+        outcome, start = Outcome(), time.monotonic()
+        saved = start
+        while self.done < len(self.rows):
+            row = make_row([self.examples[i] for i in self.rows[self.done]])
+            outcome.losses.append(self._micro_step(row))
+            outcome.tokens += len(row.tokens)
+            if progress:
+                progress(self.done, f"loss {outcome.losses[-1]:.3f}")
+            stop = should_stop() and self.done < len(self.rows)
+            if self.checkpoint and (stop or time.monotonic() - saved > every):
+                self.save()
+                saved = time.monotonic()
+            if stop:
+                break
+        outcome.finished = self.done == len(self.rows)
+        outcome.seconds = time.monotonic() - start
+        return outcome
+
+    def evaluate(self, examples: list[Example]) -> tuple[float, int]:
+        """Summed loss in nats over the examples' labelled tokens, and their number."""
+        lengths = [len(example.tokens) for example in examples]
+        total, count = 0.0, 0
+        for row in plan_rows(lengths, self.settings.row_tokens, np.arange(len(examples))):
+            loss, labelled = self.layers.loss(make_row([examples[i] for i in row]))
+            total, count = total + loss, count + labelled
+        return total, count
+
+    def save(self) -> None:
+        """Write the checkpoint beside and rename, so that a kill leaves the old one or the new one."""
+        partial = self.checkpoint.with_suffix(".part")
+        with open(partial, "wb") as file:
+            np.savez(
+                file, parameters=self.lora.flat, first=self.optimizer.first, second=self.optimizer.second,
+                gradient=self.gradient, counts=np.array([self.done, self.optimizer.step]),
+                fingerprint=np.array(self.fingerprint),
+            )
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, self.checkpoint)
+
+    def resume(self) -> bool:
+        """Take up the checkpoint of this very run; False when there is none or it is of another run."""
+        if not self.checkpoint or not self.checkpoint.is_file():
+            return False
+        try:
+            with np.load(self.checkpoint, allow_pickle=False) as kept:
+                if str(kept["fingerprint"]) != self.fingerprint:
+                    return False
+                arrays = {name: kept[name] for name in ("parameters", "first", "second", "gradient", "counts")}
+        except (OSError, ValueError, KeyError, EOFError):
+            raise DamagedDataError(f"{self.checkpoint} is damaged; remove it and training starts afresh") from None
+        self.lora.flat[...] = arrays["parameters"]
+        self.optimizer.first[...], self.optimizer.second[...] = arrays["first"], arrays["second"]
+        self.gradient[...] = arrays["gradient"]
+        self.done, self.optimizer.step = (int(count) for count in arrays["counts"])
+        return True
+
+    def _plan(self) -> list[list[int]]:
+        lengths = [len(example.tokens) for example in self.examples]
+        rows = []
+        for epoch in range(self.settings.epochs):
+            order = np.random.default_rng([self.settings.seed, epoch]).permutation(len(lengths))
+            rows += plan_rows(lengths, self.settings.row_tokens, order)
+        return rows
+
+    def _micro_step(self, row: Row) -> float:
+        labelled = len(row.labelled)
+        total, _ = self.layers.gradients(row, self.gradient, 1 / labelled)
+        clip(self.gradient, self.settings.clip_norm)
+        rate = cosine(self.done, len(self.rows), self.settings.learning_rate)
+        self.optimizer.update(self.lora.flat, self.gradient, rate)
+        self.gradient[...] = 0
+        self.done += 1
+        return total / labelled
+
+    def _fingerprint(self) -> str:
+        """Changes with the data, the adapter's form or any setting that training depends on."""
+        s, digest = self.settings, hashlib.sha256()
+        form = [s.seed, s.epochs, s.learning_rate, s.weight_decay, s.clip_norm, s.row_tokens]
+        digest.update(json.dumps([form, self.lora.targets, self.lora.rank, self.lora.alpha]).encode())
+        for example in self.examples:
+            digest.update(example.tokens.astype(np.int32).tobytes() + b"|")
+            digest.update(example.labels.astype(np.int32).tobytes() + b"|")
+        return digest.hexdigest()

@@ -1,0 +1,82 @@
+"""A tiny random llama GGUF with a byte-level tokenizer: everything but sense, in a few hundred KB."""
+
+from pathlib import Path
+
+import gguf
+import numpy as np
+
+TEMPLATE = (
+    "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>' + '\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+
+
+def byte_alphabet() -> list[str]:
+    """GPT-2's printable stand-ins for the 256 bytes."""
+    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = iter(range(256, 512))
+    return [chr(b) if b in plain else chr(next(others)) for b in range(256)]
+
+
+def write_tiny_model(
+    path: Path, *, types=None, default="Q8_0", hidden=64, layers=2, heads=4, kv_heads=2, feed_forward=96,
+    seed=0, tied=True, architecture="llama",
+) -> Path:
+    """Write the model; `types` maps a tensor's short name (attn_q) to a GGUF type name."""
+    rng, types = np.random.default_rng(seed), types or {}
+    vocabulary = SPECIAL + byte_alphabet()
+    writer = gguf.GGUFWriter(path, architecture)
+    _write_metadata(writer, hidden, layers, heads, kv_heads, feed_forward, vocabulary)
+    head_dim = hidden // heads
+
+    def add(name, rows, columns, spread=0.06):
+        short = name.split(".")[-2]
+        kind = gguf.GGMLQuantizationType[types.get(short, default)]
+        weights = rng.standard_normal((rows, columns)).astype(np.float32) * spread
+        data = gguf.quants.quantize(weights, kind)
+        writer.add_tensor(name, data, raw_dtype=kind)
+
+    def add_norm(name):
+        writer.add_tensor(name, (1 + 0.1 * rng.standard_normal(hidden)).astype(np.float32))
+
+    add("token_embd.weight", len(vocabulary), hidden, 0.5)
+    add_norm("output_norm.weight")
+    if not tied:
+        add("output.weight", len(vocabulary), hidden, 0.2)
+    for n in range(layers):
+        add_norm(f"blk.{n}.attn_norm.weight")
+        add_norm(f"blk.{n}.ffn_norm.weight")
+        for name, rows, columns in (
+            ("attn_q", heads * head_dim, hidden), ("attn_k", kv_heads * head_dim, hidden),
+            ("attn_v", kv_heads * head_dim, hidden), ("attn_output", hidden, heads * head_dim),
+            ("ffn_gate", feed_forward, hidden), ("ffn_up", feed_forward, hidden), ("ffn_down", hidden, feed_forward),
+        ):
+            add(f"blk.{n}.{name}.weight", rows, columns, 0.15)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def _write_metadata(writer, hidden, layers, heads, kv_heads, feed_forward, vocabulary):
+    writer.add_context_length(1024)
+    writer.add_embedding_length(hidden)
+    writer.add_block_count(layers)
+    writer.add_feed_forward_length(feed_forward)
+    writer.add_head_count(heads)
+    writer.add_head_count_kv(kv_heads)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_rope_freq_base(10000.0)
+    writer.add_rope_dimension_count(hidden // heads)
+    writer.add_vocab_size(len(vocabulary))
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("smollm")
+    writer.add_token_list(vocabulary)
+    writer.add_token_types([gguf.TokenType.CONTROL] * len(SPECIAL) + [gguf.TokenType.NORMAL] * 256)
+    writer.add_token_merges([])
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+    writer.add_add_bos_token(False)
+    writer.add_chat_template(TEMPLATE)
