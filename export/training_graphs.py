@@ -6,10 +6,16 @@ into plain operators), written by torch.onnx; standard operators only, opset 20,
 1.23 on, desktop or Android, runs them.
 """
 
+import io
 import json
+import warnings
+from contextlib import redirect_stdout
+from dataclasses import fields
 from pathlib import Path
 
 import torch
+from idletune.gguf_file import GgufFile
+from idletune.training.shape import ModelShape
 from torch._decomp import core_aten_decompositions
 from torch.fx.experimental.proxy_tensor import make_fx
 
@@ -33,6 +39,12 @@ class _Call(torch.nn.Module):
 def export_graph(function, arguments: dict, outputs: list[str], dimensions: dict, path: Path) -> None:
     """Trace `function(*arguments.values())` and write it to `path`; `dimensions` names the free axes."""
     example = tuple(arguments.values())
+    with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        _trace(function, example, outputs, arguments, dimensions).save(path)
+
+
+def _trace(function, example, outputs, arguments, dimensions):
     traced = make_fx(
         function, decomposition_table=core_aten_decompositions(), tracing_mode="symbolic",
         _allow_non_fake_inputs=True,
@@ -40,11 +52,10 @@ def export_graph(function, arguments: dict, outputs: list[str], dimensions: dict
     traced.graph.eliminate_dead_code()
     traced.recompile()
     free = tuple(dimensions.get(name) for name in arguments)
-    program = torch.onnx.export(
-        _Call(traced), example, dynamo=True, opset_version=OPSET, verify=False, optimize=True,
+    return torch.onnx.export(
+        _Call(traced).eval(), example, dynamo=True, opset_version=OPSET, verify=False, optimize=True,
         input_names=list(arguments), output_names=outputs, dynamic_shapes=(free,),
     )
-    program.save(path)
 
 
 def example_rows(shape: Shape, tokens=24, slots=3, longest=11) -> Rows:
@@ -148,6 +159,12 @@ def export_head(shape: Shape, folder: Path) -> None:
     }
     free = {"x": {0: n}, "labels": {0: n}, "embedding": {0: vocabulary}}
     export_graph(head_loss(shape), inputs, ["loss", "dx"], free, folder / "head.onnx")
+
+
+def shape_of(gguf_path: Path) -> Shape:
+    """The graphs' shape of a GGUF model."""
+    model = ModelShape.of(GgufFile(gguf_path))
+    return Shape(**{field.name: getattr(model, field.name) for field in fields(Shape)})
 
 
 def export_training_graphs(shape: Shape, folder: Path) -> None:

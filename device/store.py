@@ -1,0 +1,318 @@
+"""Everything IdleTune remembers, in one SQLite database under the home directory.
+
+- One file: an answer, a counter and an event are kept together or not at all.
+- synchronous=FULL: what a method has returned from survives a kill and an empty battery.
+- secure_delete: what the user has forgotten is overwritten in the file, not only unlinked.
+- Migrations are functions recorded by name, each run once, in order. Append to the list, never edit it.
+- The schema and what all parts share are here; each noun keeps its own SQL (buffer.py, annotation.py ...).
+"""
+
+import json
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import DamagedDataError, UsageError
+
+FILE_NAME = "idletune.db"
+BIN_BYTES = 22 * 1024  # what one dialogue set may take, as in the paper
+BUSY_SECONDS = 10.0  # how long to wait for another process's write
+EVENTS_KEPT = 5000  # the log is for the last weeks; a phone's storage is not for all of them
+
+# Short columns stand before texts and blobs: SQLite keeps a long row's tail in pages of its own, and the
+# buffer reads the short ones at every call. AUTOINCREMENT, because an id may never be used a second time.
+_INITIAL = (
+    """CREATE TABLE adapters (
+        version INTEGER PRIMARY KEY AUTOINCREMENT,
+        file TEXT NOT NULL,
+        base_sha256 TEXT NOT NULL,
+        created REAL NOT NULL,
+        rank INTEGER NOT NULL,
+        alpha REAL NOT NULL,
+        targets TEXT NOT NULL,
+        settings TEXT NOT NULL DEFAULT '{}',          -- JSON
+        dialogue_set_ids TEXT NOT NULL DEFAULT '[]',  -- JSON; outlive the sets, to know what was learned
+        losses TEXT NOT NULL DEFAULT '{}',            -- JSON
+        state TEXT NOT NULL CHECK (state IN ('candidate', 'promoted', 'retired', 'rejected')),
+        reason TEXT NOT NULL DEFAULT ''
+    )""",
+    "CREATE UNIQUE INDEX one_promoted_per_base ON adapters (base_sha256) WHERE state = 'promoted'",
+    """CREATE TABLE dialogue_sets (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        created REAL NOT NULL,
+        domain TEXT NOT NULL,
+        eoe REAL NOT NULL,
+        dss REAL NOT NULL,
+        idd REAL NOT NULL,   -- at arrival; it ages as the buffer changes
+        answered_at REAL,
+        learned_in INTEGER REFERENCES adapters (version) ON DELETE SET NULL,
+        held_out INTEGER NOT NULL DEFAULT 0,
+        embedding BLOB NOT NULL,   -- float32, little-endian
+        question TEXT NOT NULL,
+        reply TEXT NOT NULL,
+        response TEXT,
+        CHECK ((response IS NULL) = (answered_at IS NULL))
+    )""",
+    "CREATE INDEX dialogue_sets_learned_in ON dialogue_sets (learned_in)",
+    # A prompt outlives its set, without a word of it: otherwise a replaced set would free a place
+    # in the daily limit. One that was not shown yet goes with its set.
+    """CREATE TABLE prompts (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        dialogue_set_id INTEGER UNIQUE REFERENCES dialogue_sets (id) ON DELETE SET NULL,
+        state TEXT NOT NULL DEFAULT 'pending'
+            CHECK (state IN ('pending', 'shown', 'accepted', 'edited', 'dismissed', 'never')),
+        asked_at REAL,
+        answered_at REAL
+    )""",
+    "CREATE INDEX prompts_asked_at ON prompts (asked_at)",
+    """CREATE TRIGGER pending_prompt_goes_with_its_set BEFORE DELETE ON dialogue_sets BEGIN
+        DELETE FROM prompts WHERE dialogue_set_id = OLD.id AND state = 'pending';
+    END""",
+    "CREATE TABLE never_ask (question_hash TEXT PRIMARY KEY, at REAL NOT NULL)",
+    """CREATE TABLE synthetic_sets (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        dialogue_set_id INTEGER NOT NULL REFERENCES dialogue_sets (id) ON DELETE CASCADE,
+        rouge1 REAL NOT NULL,
+        question TEXT NOT NULL,
+        response TEXT NOT NULL
+    )""",
+    "CREATE INDEX synthetic_sets_dialogue_set_id ON synthetic_sets (dialogue_set_id)",
+    "CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL)",
+    """CREATE TABLE events (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        at REAL NOT NULL,
+        kind TEXT NOT NULL,
+        detail TEXT NOT NULL   -- JSON
+    )""",
+)
+
+
+def m001_initial(db: sqlite3.Connection) -> None:
+    for statement in _INITIAL:
+        db.execute(statement)
+
+
+MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [m001_initial]
+
+_OUTER = "BEGIN IMMEDIATE", "COMMIT", ("ROLLBACK",)
+_INNER = "SAVEPOINT part", "RELEASE part", ("ROLLBACK TO part", "RELEASE part")
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened, for the status page: never the user's words."""
+
+    id: int
+    at: float
+    kind: str
+    detail: dict
+
+
+class Store:
+    """The open database. One connection behind one lock, so that any thread may use it.
+
+    Raises UsageError when the home cannot be used, DamagedDataError when the database cannot be trusted.
+    """
+
+    def __init__(self, home: Path, clock: Callable[[], float] = time.time, busy_seconds: float = BUSY_SECONDS):
+        self.home = _make_home(Path(home))
+        self.path = self.home / FILE_NAME
+        self.clock = clock
+        self.lock = threading.RLock()
+        self.rollbacks = 0  # who mirrors the database in memory starts anew when this changes
+        with self._explained():
+            self.db = sqlite3.connect(
+                self.path, timeout=busy_seconds, isolation_level=None, check_same_thread=False
+            )
+        try:
+            self._prepare()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the connection; a second call does nothing."""
+        self.db.close()
+
+    def __enter__(self) -> "Store":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """All of the block or none of it; on disk when the outermost block ends.
+
+        Blocks nest: an inner one that raises is undone alone, an outer one takes the inner ones with it.
+        """
+        with self.lock, self._explained():
+            begin, commit, undo = _INNER if self.db.in_transaction else _OUTER
+            self.db.execute(begin)
+            try:
+                yield self.db
+                self.db.execute(commit)
+            except BaseException:
+                self.rollbacks += 1
+                # A full disk may have ended the transaction already.
+                for statement in undo if self.db.in_transaction else ():
+                    self.db.execute(statement)
+                raise
+
+    def rows(self, sql: str, *values) -> list[sqlite3.Row]:
+        """All rows of a query."""
+        with self.lock, self._explained():
+            return self.db.execute(sql, values).fetchall()
+
+    def row(self, sql: str, *values) -> sqlite3.Row | None:
+        """The first row of a query; None when there is none, also for an id no database can hold."""
+        try:
+            return next(iter(self.rows(sql, *values)), None)
+        except OverflowError:
+            return None
+
+    def counter(self, name: str) -> int:
+        """The value of a counter; 0 before it was first counted."""
+        row = self.row("SELECT value FROM counters WHERE name = ?", name)
+        return row["value"] if row else 0
+
+    def count(self, name: str, by: int = 1) -> int:
+        """Add to a counter and return its new value."""
+        with self.transaction() as db:
+            db.execute(
+                "INSERT INTO counters (name, value) VALUES (?, ?)"
+                " ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
+                (name, by),
+            )
+            return self.counter(name)
+
+    def log(self, kind: str, **detail) -> None:
+        """Record an event, with JSON values that hold none of the user's words; the oldest ones go."""
+        with self.transaction() as db:
+            cursor = db.execute(
+                "INSERT INTO events (at, kind, detail) VALUES (?, ?, ?)",
+                (self.clock(), kind, json.dumps(detail)),
+            )
+            db.execute("DELETE FROM events WHERE id <= ?", (cursor.lastrowid - EVENTS_KEPT,))
+
+    def events(self, limit: int = 50, kind: str | None = None) -> list[Event]:
+        """The newest events first, all of them or those of one kind."""
+        rows = self.rows(
+            "SELECT * FROM events WHERE ?1 IS NULL OR kind = ?1 ORDER BY id DESC LIMIT ?2", kind, limit
+        )
+        return [Event(row["id"], row["at"], row["kind"], json.loads(row["detail"])) for row in rows]
+
+    def scrub(self) -> None:
+        """Fold the write-ahead log into the file: after it, deleted text is in neither. Not in a transaction."""
+        self.rows("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def _prepare(self) -> None:
+        self.db.row_factory = sqlite3.Row
+        with self._explained():
+            self.db.execute("PRAGMA foreign_keys = ON")
+            self.db.execute("PRAGMA synchronous = FULL")
+            self.db.execute("PRAGMA secure_delete = ON")
+        self._check_intact()
+        self._check_ours()
+        self._start_log()
+        self._migrate()
+
+    def _check_intact(self) -> None:
+        problem = self.rows("PRAGMA quick_check(1)")[0][0]
+        if problem != "ok":
+            raise self._damaged(problem)
+
+    def _check_ours(self) -> None:
+        tables = {row["name"] for row in self.rows("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if tables and "migrations" not in tables:
+            raise self._damaged("it is another program's")
+        unknown = self._applied() - {migration.__name__ for migration in MIGRATIONS} if tables else set()
+        if unknown:
+            raise DamagedDataError(
+                f"{self.path}: state written by a newer version (it knows {', '.join(sorted(unknown))});"
+                " upgrade IdleTune"
+            )
+
+    def _start_log(self) -> None:
+        # Switching to WAL does not wait for other processes that open the same new file, so try again.
+        give_up = time.monotonic() + BUSY_SECONDS
+        while True:
+            try:
+                self.db.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > give_up:
+                    with self._explained():
+                        raise
+                time.sleep(0.02)
+
+    def _migrate(self) -> None:
+        with self.transaction() as db:  # another process may be opening the same file: look inside the lock
+            db.execute("CREATE TABLE IF NOT EXISTS migrations (name TEXT PRIMARY KEY, at REAL NOT NULL)")
+            applied = self._applied()
+            for migration in MIGRATIONS:
+                if migration.__name__ not in applied:
+                    migration(db)
+                    db.execute("INSERT INTO migrations VALUES (?, ?)", (migration.__name__, self.clock()))
+
+    def _applied(self) -> set[str]:
+        return {row["name"] for row in self.rows("SELECT name FROM migrations")}
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """SQLite's errors in the user's terms; those that tell of our own faults pass as they are."""
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            raise self._explain(str(error)) or error from error
+        except sqlite3.DatabaseError as error:
+            if type(error) is not sqlite3.DatabaseError:  # IntegrityError and its like
+                raise
+            raise self._damaged(str(error)) from error
+
+    def _explain(self, problem: str) -> Exception | None:
+        if "decode" in problem:
+            return self._damaged(problem)
+        for sign, next_step in (
+            ("locked", "another IdleTune is writing to it; wait for it or close it"),
+            ("full", "free some storage and try again"),
+            ("unable to open", "check that it is a file of yours"),
+            ("readonly", "give yourself the right to write it"),
+            ("disk I/O", "check the storage and its free space"),
+        ):
+            if sign in problem:
+                return UsageError(f"{self.path}: {problem}; {next_step}")
+        return None
+
+    def _damaged(self, problem: str) -> DamagedDataError:
+        return DamagedDataError(
+            f"{self.path} is not a sound IdleTune database ({problem});"
+            " put a backup in its place, or move it away to start anew"
+        )
+
+
+def check_bin(texts: tuple[str, ...], embedding_bytes: int, limit: int) -> None:
+    """Raise UsageError unless the texts, as UTF-8, and the embedding fit one bin of `limit` bytes."""
+    try:
+        text_bytes = sum(len(text.encode("utf-8")) for text in texts)
+    except UnicodeEncodeError as error:  # JSON can smuggle half a character in, as \ud83d
+        raise UsageError(f"half a character at position {error.start}; send whole Unicode text") from None
+    size = text_bytes + embedding_bytes
+    if size > limit:
+        raise UsageError(
+            f"{size} bytes ({text_bytes} of text, {embedding_bytes} of embedding) are more than"
+            f" the {limit} bytes of a bin; shorten the text or raise the limit"
+        )
+
+
+def _make_home(home: Path) -> Path:
+    """The folder, for its owner only; one that exists already keeps its mode."""
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot use {home} as home ({error.strerror}); name a folder of yours") from None
+    return home

@@ -1,0 +1,52 @@
+"""Fixtures: the real base model where it is wanted, a tiny random one everywhere else."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "device" / "training")]
+
+from tiny_model import write_tiny_model  # noqa: E402
+
+CONVERSATIONS = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    """No test touches the user's own state."""
+    monkeypatch.setenv("IDLETUNE_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture(scope="session")
+def model_path() -> Path:
+    """The real 135M model."""
+    path = Path(os.environ.get("IDLETUNE_MODEL", ".cache/models/smollm2-135m-instruct-q4_1.gguf"))
+    if not path.is_file():
+        pytest.fail(f"no base model at {path}: run make model, or name one in IDLETUNE_MODEL")
+    return path
+
+
+@pytest.fixture(scope="session")
+def conversations() -> Path:
+    """The folder of real conversations; not part of the project."""
+    if not CONVERSATIONS.is_dir():
+        pytest.skip("the conversation files are not here; the README says where the public originals are")
+    return CONVERSATIONS
+
+
+@pytest.fixture(scope="session")
+def tiny_path(tmp_path_factory) -> Path:
+    return write_tiny_model(tmp_path_factory.mktemp("tiny") / "tiny.gguf")
+
+
+@pytest.fixture(scope="session")
+def tiny_graphs(tmp_path_factory, tiny_path) -> Path:
+    """Training graphs exported for the tiny model's shape."""
+    from idletune_export.training_graphs import export_training_graphs, shape_of
+
+    folder = tmp_path_factory.mktemp("graphs")
+    export_training_graphs(shape_of(tiny_path), folder)
+    return folder

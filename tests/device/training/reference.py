@@ -1,0 +1,59 @@
+"""PyTorch + PEFT on the dequantized model: what training is compared with."""
+
+import numpy as np
+import torch
+from idletune.gguf_file import GgufFile
+from idletune.training.layers import Layers
+from idletune.training.lora import Lora
+from idletune.training.rows import IGNORED, Example
+from idletune.training.shape import ModelShape
+from idletune.training.weights import Weights
+from idletune_export.hugging_face import from_peft, load_gguf, peft_parameters, with_peft
+
+
+def make_layers(path, graphs, *, targets="q,k,v,o", rank=8, recompute=False, resident=True, threads=2, seed=0):
+    """Layers over the file with an adapter whose B is not zero, so that every gradient counts."""
+    file = GgufFile(path)
+    shape = ModelShape.of(file)
+    lora = Lora(shape, targets, rank, 16).initialize(seed)
+    rng = np.random.default_rng(seed + 1)
+    for views in lora.layers:
+        for name, view in views.items():
+            if name.endswith("lora_b"):
+                view[...] = rng.standard_normal(view.shape) * 0.02
+    weights = Weights(file, shape, threads=threads, resident=resident)
+    return Layers(weights, graphs, lora, threads=threads, recompute=recompute)
+
+
+def random_examples(vocabulary, lengths, seed=0):
+    rng = np.random.default_rng(seed)
+    examples = []
+    for n in lengths:
+        labels = rng.integers(0, vocabulary, n).astype(np.int32)
+        labels[: n // 2] = IGNORED
+        examples.append(Example(rng.integers(0, vocabulary, n).astype(np.int32), labels))
+    return examples
+
+
+def reference_model(path, lora):
+    return with_peft(load_gguf(path, lora.shape), lora)
+
+
+def reference_loss(model, examples):
+    """Summed cross-entropy; every example runs alone, so packing is checked too."""
+    total = 0
+    for tokens, labels in examples:
+        logits = model(input_ids=torch.from_numpy(tokens.astype(np.int64))[None]).logits[0]
+        wanted = torch.from_numpy(labels.astype(np.int64))
+        total = total + torch.nn.functional.cross_entropy(logits, wanted, ignore_index=IGNORED, reduction="sum")
+    return total
+
+
+def relative_errors(model, lora, flat):
+    """{tensor name: |ours - theirs| / |theirs|} of the gradients PyTorch holds."""
+    views, errors = lora.views(flat), {}
+    for layer, name, parameter, side in peft_parameters(model, lora):
+        theirs = from_peft(parameter.grad.numpy(), name, side, lora.shape)
+        ours = views[layer][f"{name}.{side}"]
+        errors[f"{layer}.{name}.{side}"] = float(np.linalg.norm(ours - theirs) / np.linalg.norm(theirs))
+    return errors

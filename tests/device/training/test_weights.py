@@ -1,0 +1,67 @@
+import gguf
+import numpy as np
+import pytest
+from gguf.quants import dequantize
+from idletune.errors import UsageError
+from idletune.gguf_file import TENSOR_TYPES, TYPE_IDS, GgufFile
+from idletune.training.shape import ModelShape
+from idletune.training.weights import PLAIN_TYPES, SCALE_OFFSETS, Unpacker, Weights
+from tiny_model import write_tiny_model
+
+
+def random_blocks(kind, rows=7, blocks=3, seed=0):
+    """Random bytes with finite float16 scales: every code and sub-scale occurs."""
+    rng = np.random.default_rng(seed)
+    data = rng.integers(0, 256, (rows, blocks, kind.size), dtype=np.uint8)
+    for at in SCALE_OFFSETS[kind.name]:
+        data[:, :, at : at + 2] = rng.standard_normal((rows, blocks, 1)).astype(np.float16).view(np.uint8)
+    return data.reshape(rows, -1)
+
+
+@pytest.mark.parametrize("name", SCALE_OFFSETS)
+def test_unpacking_is_bit_exact_with_gguf(name):
+    kind = TENSOR_TYPES[TYPE_IDS[name]]
+    rows = random_blocks(kind)
+    out = np.empty((len(rows), 3 * kind.block), np.float32)
+    Unpacker(threads=1).unpack(rows, kind, out)
+    expected = dequantize(rows, gguf.GGMLQuantizationType[name])
+    assert out.tobytes() == expected.astype(np.float32).tobytes()
+
+
+@pytest.mark.parametrize("name", PLAIN_TYPES)
+def test_plain_types_are_bit_exact_with_gguf(name):
+    values = np.random.default_rng(0).standard_normal((5, 64)).astype(np.float32)
+    stored = gguf.quants.quantize(values, gguf.GGMLQuantizationType[name]).view(np.uint8).reshape(5, -1)
+    out = np.empty((5, 64), np.float32)
+    Unpacker(threads=1).unpack(stored, TENSOR_TYPES[TYPE_IDS[name]], out)
+    expected = dequantize(np.ascontiguousarray(stored), gguf.GGMLQuantizationType[name])
+    np.testing.assert_array_equal(out, expected.reshape(5, 64))
+
+
+@pytest.mark.parametrize("resident", [True, False])
+def test_layers_and_embeddings_of_a_mixed_file(tmp_path, resident):
+    types = {"attn_q": "Q4_0", "attn_k": "Q4_1", "attn_v": "F16", "ffn_up": "F32", "ffn_down": "BF16"}
+    path = write_tiny_model(tmp_path / "mixed.gguf", types=types)
+    file = GgufFile(path)
+    weights = Weights(file, ModelShape.of(file), threads=1, resident=resident)
+    tensors = {t.name: dequantize(t.data, t.tensor_type) for t in gguf.GGUFReader(path).tensors}
+    for layer in (0, 1, 0):
+        for name, array in weights.layer(layer).items():
+            np.testing.assert_array_equal(array, tensors[f"blk.{layer}.{name}.weight"].reshape(array.shape))
+    ids = np.array([5, 0, 5, 200])
+    np.testing.assert_array_equal(weights.embed(ids), tensors["token_embd.weight"][ids])
+    np.testing.assert_array_equal(weights.output, tensors["token_embd.weight"])
+
+
+def test_an_unsupported_type_or_architecture_is_named(tmp_path, tiny_path):
+    data = tiny_path.read_bytes()
+    name = b"blk.1.ffn_up.weight"
+    at = data.index(name) + len(name) + 4 + 16
+    odd = tmp_path / "odd.gguf"
+    odd.write_bytes(data[:at] + TYPE_IDS["IQ4_NL"].to_bytes(4, "little") + data[at + 4 :])
+    file = GgufFile(odd)
+    with pytest.raises(UsageError, match=r"blk\.1\.ffn_up\.weight has the type IQ4_NL.*Q4_1"):
+        Weights(file, ModelShape.of(file), threads=1, resident=False)
+    path = write_tiny_model(tmp_path / "mamba.gguf", architecture="mamba")
+    with pytest.raises(UsageError, match="architecture 'mamba'.*llama"):
+        ModelShape.of(GgufFile(path))
