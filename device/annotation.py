@@ -25,7 +25,7 @@ _NOT_ASKED = """
     SELECT id, question FROM dialogue_sets
     WHERE answered_at IS NULL AND id NOT IN (
         SELECT dialogue_set_id FROM prompts WHERE dialogue_set_id IS NOT NULL
-    ) ORDER BY idd DESC, id DESC"""
+    )"""
 
 
 @dataclass(frozen=True)
@@ -109,15 +109,14 @@ class AnnotationQueue:
             self._close(self._waiting(prompt_id), "dismissed")
 
     def never_ask(self, prompt_id: int) -> None:
-        """Never ask this question again, and remove the set from the buffer."""
+        """Never ask this question again; its set leaves the buffer, as do others that wait with the same."""
         with self._store.transaction() as db:
-            prompt = self._waiting(prompt_id)
-            unwanted = question_hash(prompt.question)
+            unwanted = question_hash(self._waiting(prompt_id).question)
             db.execute("INSERT OR IGNORE INTO never_ask VALUES (?, ?)", (unwanted, self._clock()))
-            self._close(prompt, "never")
-            db.execute("DELETE FROM dialogue_sets WHERE id = ?", (prompt.dialogue_set_id,))
-            same = [(other.id,) for other in self.pending() if question_hash(other.question) == unwanted]
-            db.executemany("DELETE FROM prompts WHERE id = ?", same)
+            for prompt in self.pending():
+                if question_hash(prompt.question) == unwanted:
+                    self._close(prompt, "never")
+                    db.execute("DELETE FROM dialogue_sets WHERE id = ?", (prompt.dialogue_set_id,))
 
     def pending(self) -> list[Prompt]:
         """All prompts without an answer, in the order they will be shown; the shown one first."""
@@ -142,10 +141,12 @@ class AnnotationQueue:
             return Prompt(**row)
         past = self._store.row("SELECT state FROM prompts WHERE id = ?", prompt_id)
         if past is None:
-            raise UsageError(f"no prompt {prompt_id}; its set was replaced, or it never was. Ask for the next one")
-        if past["state"] == "shown":
-            raise UsageError(f"prompt {prompt_id} lost its dialogue set, which was deleted; ask for the next one")
-        raise UsageError(f"prompt {prompt_id} is answered already ({past['state']}); ask for the next one")
+            problem = "is not known, or its dialogue set was replaced"
+        elif past["state"] == "shown":
+            problem = "lost its dialogue set, which was deleted"
+        else:
+            problem = f"is answered already ({past['state']})"
+        raise UsageError(f"prompt {prompt_id} {problem}; ask for the next one")
 
     def _answer(self, prompt: Prompt, state: str, response: str) -> int:
         with self._store.transaction() as db:
@@ -159,7 +160,8 @@ class AnnotationQueue:
     def _close(self, prompt: Prompt, state: str) -> None:
         with self._store.transaction() as db:
             db.execute(
-                "UPDATE prompts SET state = ?, answered_at = ? WHERE id = ?", (state, self._clock(), prompt.id)
+                "UPDATE prompts SET state = ?, answered_at = ? WHERE id = ?",
+                (state, self._clock(), prompt.id),
             )
 
 

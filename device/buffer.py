@@ -17,6 +17,7 @@ from .dialogue import DialogueSet, Scores
 from .errors import DamagedDataError, UsageError
 from .selection.index import EmbeddingIndex, make_index
 from .selection.policies import BufferView, Policy
+from .selection.scores import entropy_of_embedding, text_embedding
 from .store import BIN_BYTES, Store, check_bin
 
 _PROTECTED = """
@@ -27,6 +28,7 @@ _INSERT = """
     INSERT INTO dialogue_sets
         (created, domain, eoe, dss, idd, answered_at, embedding, question, reply, response)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_DELETE = "DELETE FROM dialogue_sets WHERE id = ?"
 
 
 @dataclass(frozen=True)
@@ -53,11 +55,10 @@ class Buffer:
         if capacity < 1:
             raise UsageError(f"a buffer of {capacity} bins holds nothing; use 1 or more")
         if bin_bytes <= 4 * hidden:
-            raise UsageError(f"an embedding takes {4 * hidden} of the bin's {bin_bytes} bytes; use larger bins")
+            raise UsageError(f"an embedding takes {4 * hidden} of a bin's {bin_bytes} bytes; use larger bins")
         self.capacity, self.bin_bytes, self.hidden = capacity, bin_bytes, hidden
         self._store, self._policy = store, policy
-        self._rows = _Rows(capacity, hidden)
-        self._rollbacks = store.rollbacks
+        self._stamp = None
         self._synced()
 
     def offer(self, dialogue_set: DialogueSet) -> Offer:
@@ -65,8 +66,9 @@ class Buffer:
 
         Raises UsageError for a set that does not fit a bin; such a one does not count as seen.
         """
-        self._check(dialogue_set)
-        with self._store.transaction():
+        self._check_embedding(dialogue_set.embedding)
+        self._check_rest(dialogue_set)
+        with self._store.transaction() as db:
             view = self._synced().view(self.capacity, self._store.counter("seen"))
             placement = self._policy.place(dialogue_set, view)
             self._store.count("seen")
@@ -74,8 +76,9 @@ class Buffer:
                 return Offer()
             if placement.replaces is not None:
                 assert placement.replaces not in _protected_ids(view), "a policy replaced a protected set"
-                self._delete(placement.replaces)
-            return Offer(self._insert(dialogue_set), placement.replaces)
+                db.execute(_DELETE, (placement.replaces,))
+            inserted = db.execute(_INSERT, self._values(dialogue_set))
+            return Offer(inserted.lastrowid, placement.replaces)
 
     def sets(self) -> list[DialogueSet]:
         """All sets, oldest first. Their tags tell `answered_at`, `learned_in` and `held_out`."""
@@ -89,69 +92,84 @@ class Buffer:
         return self._parse(row)
 
     def embeddings(self, domain: str | None = None) -> np.ndarray:
-        """A copy of the embeddings, float32 (n, hidden): all, or those of one domain (for a new set's IDD)."""
-        with self._store.lock:
+        """A copy of the embeddings, float32 (n, hidden): all, or one domain's (for a new set's IDD)."""
+        with self._store.transaction():
             rows = self._synced()
             chosen = [row for row, name in enumerate(rows.domains) if domain in (None, name)]
             return rows.embeddings[chosen]
 
     def nearest(self, vector: np.ndarray, k: int) -> list[tuple[DialogueSet, float]]:
         """The k sets nearest to a unit vector with their cosines, best first; fewer when there are fewer."""
-        with self._store.lock:
+        with self._store.transaction():  # no other process may remove what was found
             ids, similarities = self._synced().index.search(vector, k)
             return [(self.get(int(id)), float(cosine)) for id, cosine in zip(ids, similarities)]
 
     def remove(self, id: int) -> None:
         """Delete a set, its open prompt and its synthetic sets. Raises UsageError for an unknown id."""
-        with self._store.transaction():
+        with self._store.transaction() as db:
             self.get(id)
-            self._delete(id)
+            db.execute(_DELETE, (id,))
+
+    def refresh(self, id: int, token_embeddings: np.ndarray, reading: str = "token") -> None:
+        """Take a set's token embeddings from the model as it is now, so that all sets stay comparable.
+
+        Embedding and EOE change; DSS does not depend on the model, and the policies compute IDD anew.
+        """
+        embedding = text_embedding(token_embeddings)
+        self._check_embedding(embedding)
+        eoe = entropy_of_embedding(token_embeddings, reading)
+        with self._store.transaction() as db:
+            self.get(id)
+            sql = "UPDATE dialogue_sets SET embedding = ?, eoe = ? WHERE id = ?"
+            db.execute(sql, (embedding.astype("<f4").tobytes(), eoe, id))
+            self._store.count("refreshed")
 
     def hold_out(self, ids: Iterable[int], held_out: bool = True) -> None:
         """Keep answered sets out of training, to judge an adapter by them; or give them back."""
+        values = [(held_out, id) for id in ids]
         with self._store.transaction() as db:
-            db.executemany("UPDATE dialogue_sets SET held_out = ? WHERE id = ?", [(held_out, id) for id in ids])
+            db.executemany("UPDATE dialogue_sets SET held_out = ? WHERE id = ?", values)
 
     def mark_learned(self, ids: Iterable[int], version: int) -> None:
         """Note the adapter that a night made of these sets (held-out ones too): they may be replaced now."""
+        values = [(version, id) for id in ids]
         with self._store.transaction() as db:
-            db.executemany("UPDATE dialogue_sets SET learned_in = ? WHERE id = ?", [(version, id) for id in ids])
+            db.executemany("UPDATE dialogue_sets SET learned_in = ? WHERE id = ?", values)
 
     def __len__(self) -> int:
         return self._store.rows("SELECT count(*) FROM dialogue_sets")[0][0]
 
-    def _check(self, dialogue_set: DialogueSet) -> None:
-        embedding, scores = dialogue_set.embedding, dialogue_set.scores
+    def _check_embedding(self, embedding: np.ndarray) -> None:
         assert embedding.shape == (self.hidden,), f"({self.hidden},) is expected, not {embedding.shape}"
         assert np.isfinite(embedding).all(), "an embedding with NaN or infinity has no neighbours"
+
+    def _check_rest(self, dialogue_set: DialogueSet) -> None:
+        scores = dialogue_set.scores
         assert np.isfinite([scores.eoe, scores.dss, scores.idd]).all(), f"scores must be finite: {scores}"
         check_bin((dialogue_set.question, dialogue_set.reply), 4 * self.hidden, self.bin_bytes)
         if dialogue_set.response is not None:
             check_bin((dialogue_set.question, dialogue_set.response), 4 * self.hidden, self.bin_bytes)
 
-    def _insert(self, new: DialogueSet) -> int:
+    def _values(self, new: DialogueSet) -> list:
         now = self._store.clock()
         answered_at = None if new.response is None else now
         blob = new.embedding.astype("<f4").tobytes()
-        values = (
+        values = [
             new.created or now, new.domain, new.scores.eoe, new.scores.dss, new.scores.idd,
             answered_at, blob, new.question, new.reply, new.response,
-        )
-        # numpy's floats would be stored as blobs
-        values = tuple(value.item() if isinstance(value, np.generic) else value for value in values)
-        with self._store.transaction() as db:
-            return db.execute(_INSERT, values).lastrowid
-
-    def _delete(self, id: int) -> None:
-        with self._store.transaction() as db:
-            db.execute("DELETE FROM dialogue_sets WHERE id = ?", (id,))
+        ]
+        # SQLite takes Python's numbers only
+        return [value.item() if isinstance(value, np.generic) else value for value in values]
 
     def _synced(self) -> "_Rows":
-        """The mirror, brought up to date. After a rollback it starts anew: an id may have been taken back."""
-        with self._store.lock:
-            if self._rollbacks != self._store.rollbacks:
-                self._rows = _Rows(self.capacity, self.hidden)
-                self._rollbacks = self._store.rollbacks
+        """The mirror, brought up to date.
+
+        It starts anew after a rollback, for an id may have been taken back, and after a refresh.
+        """
+        with self._store.transaction():
+            stamp = self._store.rollbacks, self._store.counter("refreshed")
+            if self._stamp != stamp:
+                self._rows, self._stamp = _Rows(self.capacity, self.hidden), stamp
             protected = {row["id"]: bool(row["protected"]) for row in self._store.rows(_PROTECTED)}
             for id in [id for id in self._rows.ids if id not in protected]:
                 self._rows.remove(id)

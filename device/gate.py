@@ -14,13 +14,14 @@ LEAST_EFFECT = 1e-4
 class Evidence:
     """Mean losses in nats per token; `personal` on answers never trained on, `probe` on general text.
 
-    `serving` is the adapter in use before this one (the base where there was none).
+    `personal` and `probe` are the trainer's, `engine` is `personal` in llama.cpp; `serving` is what
+    answered before: an earlier adapter, or the base.
     """
 
     personal_base: float
-    personal_serving: float
     personal_adapted: float
-    engine_base: float  # the same held-out answers in llama.cpp
+    engine_base: float
+    engine_serving: float
     engine_adapted: float
     probe_base: float
     probe_adapted: float
@@ -41,13 +42,15 @@ def judge(evidence: Evidence, *, probe_tolerance: float, engine_tolerance: float
     rise = e.probe_adapted / e.probe_base - 1
     gap = abs(e.engine_adapted / e.personal_adapted - 1)
     effect = abs(e.engine_adapted / e.engine_base - 1)
-    if not e.personal_adapted < e.personal_serving:
-        return Verdict(False, f"held-out loss did not fall: {e.personal_serving:.3f} to {e.personal_adapted:.3f}")
+    if not e.personal_adapted < e.personal_base:
+        return Verdict(False, f"held-out loss did not fall: {e.personal_base:.3f} to {e.personal_adapted:.3f}")
+    if not e.engine_adapted < e.engine_serving:
+        return Verdict(False, f"no better than what serves now: {e.engine_serving:.3f} to {e.engine_adapted:.3f}")
     if not rise <= probe_tolerance:
         return Verdict(False, f"general loss rose {rise:.1%}, more than {probe_tolerance:.1%}")
     if not effect > LEAST_EFFECT:
         return Verdict(False, f"llama.cpp does not apply the adapter: its loss changed by {effect:.3%} only")
     if not gap <= engine_tolerance:
         return Verdict(False, f"llama.cpp and the trainer differ by {gap:.1%}, more than {engine_tolerance:.1%}")
-    fall = 1 - e.personal_adapted / e.personal_serving
+    fall = 1 - e.personal_adapted / e.personal_base
     return Verdict(True, f"held-out loss fell {fall:.1%}, general loss {rise:+.1%}, engines within {gap:.2%}")

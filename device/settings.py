@@ -1,6 +1,7 @@
 """Every setting of the runtime, once: name, default and help. The command line and the docs read this."""
 
 import json
+import os
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
@@ -88,6 +89,11 @@ def parse_setting(name: str, text: str):
         return spec.type(text)
     except ValueError:
         raise UsageError(f"setting {name} takes {spec.type.__name__}, not {text!r}") from None
+
+
+def cores() -> int:
+    """Cores this process may use; what `threads = 0` means."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def load_settings(path: Path) -> dict:

@@ -31,9 +31,7 @@ _INITIAL = (
         file TEXT NOT NULL,
         base_sha256 TEXT NOT NULL,
         created REAL NOT NULL,
-        rank INTEGER NOT NULL,
-        alpha REAL NOT NULL,
-        targets TEXT NOT NULL,
+        rank INTEGER NOT NULL, alpha REAL NOT NULL, targets TEXT NOT NULL,
         settings TEXT NOT NULL DEFAULT '{}',          -- JSON
         dialogue_set_ids TEXT NOT NULL DEFAULT '[]',  -- JSON; outlive the sets, to know what was learned
         losses TEXT NOT NULL DEFAULT '{}',            -- JSON
@@ -45,9 +43,7 @@ _INITIAL = (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
         created REAL NOT NULL,
         domain TEXT NOT NULL,
-        eoe REAL NOT NULL,
-        dss REAL NOT NULL,
-        idd REAL NOT NULL,   -- at arrival; it ages as the buffer changes
+        eoe REAL NOT NULL, dss REAL NOT NULL, idd REAL NOT NULL,   -- IDD at arrival, it ages
         answered_at REAL,
         learned_in INTEGER REFERENCES adapters (version) ON DELETE SET NULL,
         held_out INTEGER NOT NULL DEFAULT 0,
@@ -77,15 +73,12 @@ _INITIAL = (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
         dialogue_set_id INTEGER NOT NULL REFERENCES dialogue_sets (id) ON DELETE CASCADE,
         rouge1 REAL NOT NULL,
-        question TEXT NOT NULL,
-        response TEXT NOT NULL
+        question TEXT NOT NULL, response TEXT NOT NULL
     )""",
     "CREATE INDEX synthetic_sets_dialogue_set_id ON synthetic_sets (dialogue_set_id)",
     "CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL)",
     """CREATE TABLE events (
-        id INTEGER PRIMARY KEY AUTOINCREMENT,
-        at REAL NOT NULL,
-        kind TEXT NOT NULL,
+        id INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, kind TEXT NOT NULL,
         detail TEXT NOT NULL   -- JSON
     )""",
 )
@@ -118,7 +111,7 @@ class Store:
     Raises UsageError when the home cannot be used, DamagedDataError when the database cannot be trusted.
     """
 
-    def __init__(self, home: Path, clock: Callable[[], float] = time.time, busy_seconds: float = BUSY_SECONDS):
+    def __init__(self, home: Path, clock: Callable = time.time, busy_seconds: float = BUSY_SECONDS):
         self.home = _make_home(Path(home))
         self.path = self.home / FILE_NAME
         self.clock = clock
@@ -128,11 +121,11 @@ class Store:
             self.db = sqlite3.connect(
                 self.path, timeout=busy_seconds, isolation_level=None, check_same_thread=False
             )
-        try:
-            self._prepare()
-        except BaseException:
-            self.close()
-            raise
+            try:
+                self._prepare()
+            except BaseException:
+                self.close()
+                raise
 
     def close(self) -> None:
         """Close the connection; a second call does nothing."""
@@ -193,74 +186,64 @@ class Store:
     def log(self, kind: str, **detail) -> None:
         """Record an event, with JSON values that hold none of the user's words; the oldest ones go."""
         with self.transaction() as db:
-            cursor = db.execute(
-                "INSERT INTO events (at, kind, detail) VALUES (?, ?, ?)",
-                (self.clock(), kind, json.dumps(detail)),
-            )
+            values = self.clock(), kind, json.dumps(detail)
+            cursor = db.execute("INSERT INTO events (at, kind, detail) VALUES (?, ?, ?)", values)
             db.execute("DELETE FROM events WHERE id <= ?", (cursor.lastrowid - EVENTS_KEPT,))
 
     def events(self, limit: int = 50, kind: str | None = None) -> list[Event]:
         """The newest events first, all of them or those of one kind."""
-        rows = self.rows(
-            "SELECT * FROM events WHERE ?1 IS NULL OR kind = ?1 ORDER BY id DESC LIMIT ?2", kind, limit
-        )
+        sql = "SELECT * FROM events WHERE ? IS NULL OR kind = ? ORDER BY id DESC LIMIT ?"
+        rows = self.rows(sql, kind, kind, limit)
         return [Event(row["id"], row["at"], row["kind"], json.loads(row["detail"])) for row in rows]
 
     def scrub(self) -> None:
-        """Fold the write-ahead log into the file: after it, deleted text is in neither. Not in a transaction."""
+        """Fold the write-ahead log into the file: deleted text is then in neither. Not in a transaction."""
         self.rows("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _prepare(self) -> None:
         self.db.row_factory = sqlite3.Row
-        with self._explained():
-            self.db.execute("PRAGMA foreign_keys = ON")
-            self.db.execute("PRAGMA synchronous = FULL")
-            self.db.execute("PRAGMA secure_delete = ON")
-        self._check_intact()
-        self._check_ours()
-        self._start_log()
+        self._check()
+        for setting in ("foreign_keys = ON", "synchronous = FULL", "secure_delete = ON"):
+            self.db.execute(f"PRAGMA {setting}")
+        self._write_ahead()
         self._migrate()
 
-    def _check_intact(self) -> None:
+    def _check(self) -> None:
+        # About 1 ms for a full buffer; it finds lost and overwritten pages, not flipped bits in a text.
         problem = self.rows("PRAGMA quick_check(1)")[0][0]
         if problem != "ok":
             raise self._damaged(problem)
-
-    def _check_ours(self) -> None:
         tables = {row["name"] for row in self.rows("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        if tables and "migrations" not in tables:
+        if tables and "idletune_migrations" not in tables:
             raise self._damaged("it is another program's")
         unknown = self._applied() - {migration.__name__ for migration in MIGRATIONS} if tables else set()
         if unknown:
-            raise DamagedDataError(
-                f"{self.path}: state written by a newer version (it knows {', '.join(sorted(unknown))});"
-                " upgrade IdleTune"
-            )
+            newer = f"state written by a newer version ({', '.join(sorted(unknown))})"
+            raise DamagedDataError(f"{self.path}: {newer}; upgrade IdleTune")
 
-    def _start_log(self) -> None:
-        # Switching to WAL does not wait for other processes that open the same new file, so try again.
-        give_up = time.monotonic() + BUSY_SECONDS
-        while True:
+    def _write_ahead(self) -> None:
+        # For this, SQLite does not wait for another process that opens the same new file; so we do.
+        for wait in (0.02, 0.05, 0.1, 0.2, 0.5, None):
             try:
                 self.db.execute("PRAGMA journal_mode = WAL")
                 return
             except sqlite3.OperationalError as error:
-                if "locked" not in str(error) or time.monotonic() > give_up:
-                    with self._explained():
-                        raise
-                time.sleep(0.02)
+                if wait is None or "locked" not in str(error):
+                    raise
+                time.sleep(wait)
 
     def _migrate(self) -> None:
         with self.transaction() as db:  # another process may be opening the same file: look inside the lock
-            db.execute("CREATE TABLE IF NOT EXISTS migrations (name TEXT PRIMARY KEY, at REAL NOT NULL)")
+            db.execute("CREATE TABLE IF NOT EXISTS idletune_migrations (name TEXT PRIMARY KEY, at REAL)")
             applied = self._applied()
             for migration in MIGRATIONS:
-                if migration.__name__ not in applied:
+                name = migration.__name__
+                if name not in applied:
                     migration(db)
-                    db.execute("INSERT INTO migrations VALUES (?, ?)", (migration.__name__, self.clock()))
+                    db.execute("INSERT INTO idletune_migrations VALUES (?, ?)", (name, self.clock()))
 
     def _applied(self) -> set[str]:
-        return {row["name"] for row in self.rows("SELECT name FROM migrations")}
+        return {row["name"] for row in self.rows("SELECT name FROM idletune_migrations")}
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -268,7 +251,9 @@ class Store:
         try:
             yield
         except sqlite3.OperationalError as error:
-            raise self._explain(str(error)) or error from error
+            if explained := self._explain(str(error)):
+                raise explained from error
+            raise
         except sqlite3.DatabaseError as error:
             if type(error) is not sqlite3.DatabaseError:  # IntegrityError and its like
                 raise

@@ -1,8 +1,8 @@
 """Graphs that unpack GGUF's quantized blocks to float32, one per block format, for any tensor.
 
 Inputs: `blocks` uint8 (rows, blocks per row, bytes per block), the stored bytes as they are; `halves`
-float32 (rows, blocks per row, n), the block's n float16 scales (ONNX cannot reinterpret bytes, so the
-caller widens these few). Output: `weights` float32 (rows, columns). Every formula keeps the order of
+float16 (rows, blocks per row, n), the block's n scales (ONNX cannot reinterpret bytes, so the caller
+takes these few out). Output: `weights` float32 (rows, blocks, groups, values), the rows in order. Every formula keeps the order of
 operations of gguf's own `dequantize`, so the results are equal bit for bit.
 
 Formats: ggml-common.h and ggml-quants.c. One affine form covers them: value = code * scale + minimum.
@@ -62,10 +62,12 @@ def signed(data):
 
 
 def grouped(values, scale, groups, minimum=None):
-    """value * scale (+ minimum) for `groups` equal runs of each block; flat rows come out."""
+    """value * scale (+ minimum) for `groups` equal runs of each block.
+
+    The result keeps its four axes (rows, blocks, groups, values): a reshape would be one more copy.
+    """
     values = op.mul(op.reshape(values, integers(0, 0, groups, -1)), op.unsqueeze(scale, integers(3)))
-    values = op.add(values, op.unsqueeze(minimum, integers(3))) if minimum is not None else values
-    return op.reshape(values, integers(0, -1))
+    return op.add(values, op.unsqueeze(minimum, integers(3))) if minimum is not None else values
 
 
 def q4_0(blocks, halves):
@@ -78,7 +80,9 @@ def q4_1(blocks, halves):
 
 def single_bits(data):
     """The 32 bits of 4 bytes in order, one a byte."""
-    return unravel(data, 1, range(8), 1)
+    shifts = op.const(np.arange(8, dtype=np.uint8))
+    shifted = op.bit_shift(op.unsqueeze(data, integers(3)), shifts, direction="RIGHT")
+    return op.reshape(op.bitwise_and(shifted, byte(1)), integers(0, 0, -1))
 
 
 def q5_0(blocks, halves):
@@ -135,6 +139,7 @@ def export_unpack_graphs(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, (function, size, scales) in FORMATS.items():
         blocks = argument(Tensor(np.uint8, ("N", "B", size)))
-        halves = argument(Tensor(np.float32, ("N", "B", scales)))
-        model = build({"blocks": blocks, "halves": halves}, {"weights": function(blocks, halves)})
+        halves = argument(Tensor(np.float16, ("N", "B", scales)))
+        weights = function(blocks, op.cast(halves, to=np.float32))
+        model = build({"blocks": blocks, "halves": halves}, {"weights": weights})
         onnx.save(model, folder / f"{name}.onnx")

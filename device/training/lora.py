@@ -6,10 +6,12 @@ Names and layout: llama.cpp's adapter GGUF (`blk.N.attn_q.weight.lora_a`, numpy 
 """
 
 import math
+from pathlib import Path
 
 import numpy as np
 
-from ..errors import UsageError
+from ..errors import DamagedDataError, UsageError
+from ..gguf_file import GgufFile
 from .shape import TARGETS, ModelShape
 
 
@@ -74,3 +76,20 @@ class Lora:
             for number, views in enumerate(self.layers)
             for name, view in views.items()
         }
+
+
+def read_adapter(path: Path, shape: ModelShape) -> Lora:
+    """The parameters of an adapter GGUF; DamagedDataError when it does not fit the model's shape."""
+    file = GgufFile(path)
+    short = {gguf: name for name, gguf in TARGETS.items()}
+    names = {name.split(".")[2] for name in file.tensors}
+    if not names or not names <= set(short):
+        raise DamagedDataError(f"{path} has no LoRA tensors this model knows; train a new adapter")
+    targets = ",".join(name for name in TARGETS if TARGETS[name] in names)
+    rank = next(tensor.shape[0] for name, tensor in file.tensors.items() if name.endswith("lora_a"))
+    lora = Lora(shape, targets, rank, file.metadata.get("adapter.lora.alpha", rank))
+    for name, view in lora.tensors().items():
+        if name not in file.tensors or file.tensor(name).shape != view.shape:
+            raise DamagedDataError(f"{path} does not fit the base model at {name}; it was made for another")
+        view[...] = file.raw(name).view(np.float32)
+    return lora

@@ -69,13 +69,7 @@ class Trainer:
         return outcome
 
     def evaluate(self, examples: list[Example]) -> tuple[float, int]:
-        """Summed loss in nats over the examples' labelled tokens, and their number."""
-        lengths = [len(example.tokens) for example in examples]
-        total, count = 0.0, 0
-        for row in plan_rows(lengths, self.settings.row_tokens, np.arange(len(examples))):
-            loss, labelled = self.layers.loss(make_row([examples[i] for i in row]))
-            total, count = total + loss, count + labelled
-        return total, count
+        return evaluate(self.layers, examples, self.settings.row_tokens)
 
     def save(self) -> None:
         """Write the checkpoint beside and rename, so that a kill leaves the old one or the new one."""
@@ -134,3 +128,12 @@ class Trainer:
             digest.update(example.tokens.astype(np.int32).tobytes() + b"|")
             digest.update(example.labels.astype(np.int32).tobytes() + b"|")
         return digest.hexdigest()
+
+
+def evaluate(layers: Layers, examples: list[Example], row_tokens: int) -> tuple[float, int]:
+    """Summed loss in nats over the examples' labelled tokens, and their number."""
+    lengths, total, count = [len(example.tokens) for example in examples], 0.0, 0
+    for row in plan_rows(lengths, row_tokens, np.arange(len(examples))):
+        loss, labelled = layers.loss(make_row([examples[i] for i in row]))
+        total, count = total + loss, count + labelled
+    return total, count

@@ -18,7 +18,9 @@ SCALE_OFFSETS = {
     "Q4_0": (0,), "Q4_1": (0, 2), "Q5_0": (0,), "Q5_1": (0, 2), "Q8_0": (0,),
     "Q4_K": (0, 2), "Q5_K": (0, 2), "Q6_K": (208,),
 }
+SCALE_GROUPS = {"Q4_K": 8, "Q5_K": 8, "Q6_K": 16}  # runs with a scale of their own inside a block; else 1
 PLAIN_TYPES = ("F32", "F16", "BF16")
+CHUNK_WEIGHTS = 1 << 20
 
 
 class Unpacker:
@@ -27,20 +29,35 @@ class Unpacker:
     def __init__(self, threads: int):
         self._threads, self._graphs = threads, {}
 
-    def unpack(self, rows: np.ndarray, kind, out: np.ndarray) -> None:
-        """rows uint8 (n, row bytes) of tensor type `kind` -> out float32 (n, columns)."""
+    def unpack(self, rows: np.ndarray, kind, out: np.ndarray, halves: np.ndarray | None = None) -> None:
+        """rows uint8 (n, row bytes) of tensor type `kind` -> out float32 (n, columns).
+
+        `halves` are the rows' float16 scales where the caller has kept them (see `scales`).
+        """
         if kind.name in PLAIN_TYPES:
             out[...] = _plain(rows, kind.name)
             return
         blocks = rows.reshape(len(rows), -1, kind.size)
-        parts = [blocks[:, :, at : at + 2].copy().view(np.float16) for at in SCALE_OFFSETS[kind.name]]
-        halves = np.concatenate(parts, axis=2).astype(np.float32)
-        self._graph(kind.name).run({"blocks": blocks, "halves": halves}, {"weights": out})
+        halves = scales(rows, kind) if halves is None else halves
+        # A few rows at a time: what the graph holds in between stays in the cache and out of the peak.
+        step = max(1, CHUNK_WEIGHTS // out.shape[1])
+        for at in range(0, len(rows), step):
+            part = slice(at, at + step)
+            groups = SCALE_GROUPS.get(kind.name, 1)
+            weights = out[part].reshape(len(blocks[part]), -1, groups, kind.block // groups)
+            self._graph(kind.name).run({"blocks": blocks[part], "halves": halves[part]}, {"weights": weights})
 
     def _graph(self, name: str) -> Graph:
         if name not in self._graphs:
             self._graphs[name] = Graph(PACKAGED_GRAPHS / "unpack" / f"{name}.onnx", self._threads)
         return self._graphs[name]
+
+
+def scales(rows: np.ndarray, kind) -> np.ndarray:
+    """The float16 scales of quantized rows: (rows, blocks per row, scales per block)."""
+    blocks = rows.reshape(len(rows), -1, kind.size)
+    parts = [blocks[:, :, at : at + 2].copy().view(np.float16) for at in SCALE_OFFSETS[kind.name]]
+    return np.concatenate(parts, axis=2)
 
 
 def _plain(rows: np.ndarray, name: str) -> np.ndarray:
@@ -59,6 +76,7 @@ class Weights:
         self._unpacker = Unpacker(threads)
         self._refuse_unknown_types()
         self._layers: dict[int, dict] = {}
+        self._scales: dict[str, np.ndarray] = {}
         self._buffers = None if resident else self._empty_layer()
         self.output_norm = self._vector("output_norm.weight")
         self._output = None
@@ -96,7 +114,16 @@ class Weights:
         tensor = self._gguf.tensor(name)
         if tensor.shape != out.shape:
             raise UsageError(f"{name} is {tensor.shape}, not {out.shape} as the metadata says; convert the model again")
-        self._unpacker.unpack(self._gguf.raw(name), tensor.type, out)
+        rows = self._gguf.raw(name)
+        self._unpacker.unpack(rows, tensor.type, out, self._kept_scales(name, rows, tensor.type))
+
+    def _kept_scales(self, name: str, rows: np.ndarray, kind) -> np.ndarray | None:
+        """A streamed layer's scales: gathered once, they are a tenth of its blocks and half of the work."""
+        if self._resident or not name.startswith("blk.") or kind.name in PLAIN_TYPES:
+            return None
+        if name not in self._scales:
+            self._scales[name] = scales(rows, kind)
+        return self._scales[name]
 
     def _vector(self, name: str) -> np.ndarray:
         out = np.empty((1, self._gguf.tensor(name).shape[-1]), np.float32)

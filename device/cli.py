@@ -1,0 +1,161 @@
+"""idletune: the command line.
+
+Exit codes: 0 done, 2 wrong use or input, 1 a fault of ours.
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from dataclasses import fields, replace
+from importlib.resources import as_file, files
+from pathlib import Path
+
+from . import __version__, show
+from .chat_loop import ChatLoop
+from .dialogue import read_exchanges
+from .errors import IdleTuneError, UsageError
+from .picture import draw
+from .progress import Progress
+from .replay import EXCHANGES_A_DAY, replay
+from .runtime import Runtime, default_home
+from .settings import Settings, load_settings, parse_setting
+
+DEFAULT_MODEL = Path(".cache/models/smollm2-135m-instruct-q4_1.gguf")
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = make_parser().parse_args(argv)
+    try:
+        arguments.run(arguments)
+    except IdleTuneError as error:
+        print(f"idletune: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        sys.stdout = None  # nobody reads on; not an error of anyone's
+    except KeyboardInterrupt:
+        print("\nidletune: stopped; what was answered and learned is kept", file=sys.stderr)
+        return 130
+    return 0
+
+
+def demo(arguments) -> None:
+    """The embedded story, from first exchange to better answers."""
+    with as_file(files(__package__) / "data" / "demo_stream.jsonl") as path:
+        print(show.DEMO_OPENING)
+        _replay(arguments, read_exchanges(path), Path("idletune-demo.png"))
+
+
+def replay_file(arguments) -> None:
+    exchanges = read_exchanges(arguments.file, arguments.user, arguments.limit)
+    _replay(arguments, exchanges, arguments.picture)
+
+
+def _replay(arguments, exchanges, picture: Path | None) -> None:
+    settings, model = _settings(arguments), _model(arguments)
+    with tempfile.TemporaryDirectory(prefix="idletune-") as scratch:
+        home = arguments.home or Path(scratch)  # a replay is not the user's life: it gets a home of its own
+
+        def runtime_of(calendar):
+            return Runtime(home, model, settings, calendar)
+
+        report = replay(runtime_of, exchanges, Progress, arguments.per_day)
+    print(show.replay_table(report))
+    if arguments.json:
+        _write(arguments.json, json.dumps(report.to_dict(), indent=1) + "\n")
+    if picture:
+        drawn = draw(report, picture)
+        print(f"picture: {picture}" if drawn else "no picture: matplotlib is not installed (idletune[plots])")
+
+
+def chat(arguments) -> None:
+    with Runtime(_home(arguments), _model(arguments), _settings(arguments)) as runtime:
+        ChatLoop(runtime).run()
+
+
+def status(arguments) -> None:
+    with Runtime(_home(arguments), _model(arguments), _settings(arguments)) as runtime:
+        facts = runtime.status()
+    print(json.dumps(facts, indent=1) if arguments.json else show.status_page(facts))
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="idletune", description="A small LLM that learns from its one user, on this device.",
+    )
+    parser.add_argument("--version", action="version", version=f"idletune {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    command = _command(commands, "demo", demo, "the embedded story: replay, learn, compare")
+    _replay_options(command)
+
+    command = _command(commands, "replay", replay_file, "the same on a conversation file")
+    command.add_argument("file", type=Path, help="JSONL: question, response and optionally user on each line")
+    command.add_argument("--user", help="only this user's exchanges")
+    command.add_argument("--limit", type=_count, help="only the first N exchanges")
+    command.add_argument("--policy", help="selection policy (short for --set policy=NAME)")
+    command.add_argument("--picture", type=Path, help="draw buffer and loss to this PNG or SVG file")
+    _replay_options(command)
+
+    _command(commands, "chat", chat, "talk to it; /help lists what can be done between turns")
+    command = _command(commands, "status", status, "what it knows, serves and waits for")
+    command.add_argument("--json", action="store_true", help="as JSON")
+    return parser
+
+
+def _command(commands, name: str, run, help: str) -> argparse.ArgumentParser:
+    names = ", ".join(spec.name for spec in fields(Settings))
+    command = commands.add_parser(name, help=help, description=help, epilog=f"settings: {names}")
+    command.add_argument("--home", type=Path, help="where state lives (default: IDLETUNE_HOME or the data folder)")
+    command.add_argument("--model", type=Path, help="base model, a GGUF file (default: IDLETUNE_MODEL)")
+    command.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="change a setting; may be repeated"
+    )
+    command.set_defaults(run=run)
+    return command
+
+
+def _replay_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--json", type=Path, metavar="OUT", help="write the report as JSON")
+    command.add_argument(
+        "--per-day", type=_count, default=EXCHANGES_A_DAY, metavar="N",
+        help=f"exchanges a day of the replayed calendar (default {EXCHANGES_A_DAY})",
+    )
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 up")
+    return int(text)
+
+
+def _settings(arguments) -> Settings:
+    """Defaults, then the home's settings.json, then the command line."""
+    settings = Settings(**load_settings(_home(arguments) / "settings.json"))
+    changes = dict(pair.split("=", 1) if "=" in pair else (pair, "") for pair in arguments.set)
+    if getattr(arguments, "policy", None):
+        changes["policy"] = arguments.policy
+    return replace(settings, **{name: parse_setting(name, text) for name, text in changes.items()})
+
+
+def _home(arguments) -> Path:
+    return arguments.home or default_home()
+
+
+def _model(arguments) -> Path:
+    path = arguments.model or Path(os.environ.get("IDLETUNE_MODEL", DEFAULT_MODEL))
+    if not path.is_file():
+        raise UsageError(f"no base model at {path}; run make model, or name a GGUF file with --model")
+    return path
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot write {path} ({error.strerror}); name another file") from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

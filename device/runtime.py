@@ -1,0 +1,179 @@
+"""The loop as one object: chat, observe, ask, learn, answer better.
+
+Everything above (command line, a host app) talks to this; everything below (model, buffer, queue,
+learning, adapters) knows nothing of it.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+from .adapters import Adapters, AdapterVersion, describe
+from .annotation import AnnotationQueue, Prompt
+from .base_model import BaseModel, Reply
+from .buffer import Buffer
+from .errors import UsageError
+from .learning import Learning, LearningReport, serve
+from .observation import Observation, Observer
+from .progress import no_bars
+from .selection.lexicons import Lexicons
+from .selection.policies import make_policy
+from .settings import Settings, load_settings
+from .store import Store
+from .training.rows import Example
+
+
+def default_home() -> Path:
+    """IDLETUNE_HOME, or `idletune` in the user's data folder."""
+    if os.environ.get("IDLETUNE_HOME"):
+        return Path(os.environ["IDLETUNE_HOME"])
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support" / "idletune"
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "idletune"
+
+
+class Runtime:
+    """One user, one base model, one home folder. Not for several threads at once; close it when done.
+
+    Raises UsageError (missing model, a home that cannot be used) and DamagedDataError (a truncated GGUF,
+    state of a newer version).
+    """
+
+    def __init__(
+        self, home: Path, model: Path, settings: Settings | None = None,
+        clock: Callable[[], float] = time.time, sequences: int = 8,
+    ):
+        self.settings = settings or Settings(**load_settings(Path(home) / "settings.json"))
+        s = self.settings
+        self.clock = clock
+        lexicons = Lexicons.from_folder(Path(s.lexicons)) if s.lexicons else Lexicons.builtin()
+        self.model = BaseModel(model, context_tokens=s.context_tokens, sequences=sequences, threads=s.threads)
+        self.store = None
+        try:
+            self.store = Store(home, clock)
+            policy = make_policy(s.policy, s.seed)
+            self.buffer = Buffer(self.store, policy, s.bins, s.bin_bytes, hidden=self.model.hidden)
+            self.queue = AnnotationQueue(
+                self.store, s.daily_limit, s.quiet_from, s.quiet_until, clock, s.bin_bytes
+            )
+            self.adapters = Adapters(self.store, self.model.sha256, s.keep_adapters)
+            self.adapters.drop_unfinished()
+            self.observer = Observer(self.buffer, lexicons, s.eoe_reading)
+            self.history: list[dict] = []
+            serve(self.model, self.adapters)
+        except BaseException:
+            self.close()
+            raise
+
+    def chat(self, text: str, on_text: Callable[[str], None] | None = None) -> Reply:
+        """Answer one message of the conversation, streamed to `on_text`, and observe the exchange."""
+        if not text.strip():
+            raise UsageError("an empty message; write something")
+        self.history.append({"role": "user", "content": text})
+        s = self.settings
+        try:
+            reply = self.model.chat(
+                self._messages(), max_tokens=s.reply_tokens, temperature=s.temperature, top_p=s.top_p,
+                seed=s.seed + len(self.history), on_text=on_text,
+            )
+        except BaseException:
+            self.history.pop()
+            raise
+        self.history.append({"role": "assistant", "content": reply.text})
+        if reply.text.strip():
+            self.observe(text, reply)
+        return reply
+
+    def observe(self, question: str, reply: Reply) -> Observation:
+        """Score an exchange, place it, and queue a question about it if it was kept."""
+        observation = self.observer.observe(question, reply.text, reply.token_embeddings, self.clock())
+        if observation.offer.id is not None:
+            self.queue.refill()
+        return observation
+
+    def next_prompt(self) -> Prompt | None:
+        """The question to put to the user now; None when there is none, or enough for today, or at night."""
+        return self.queue.next(self.clock())
+
+    def learn(self, should_stop: Callable[[], bool] = lambda: False, bars=no_bars) -> LearningReport:
+        """Paraphrase, train and judge; the answers are better afterwards if the gate says so."""
+        self.model.clear()  # the conversation goes on afterwards, its cached tokens are the old model's
+        serving = self.model.adapter
+        report = self._learning().run(should_stop, bars)
+        if self.model.adapter != serving:
+            self.refresh_embeddings(bars)
+        return report
+
+    def rollback(self) -> AdapterVersion | None:
+        """Serve the adapter before the current one, or the base; UsageError when none is in use."""
+        before = self.adapters.rollback()
+        serve(self.model, self.adapters)
+        self.refresh_embeddings()
+        return before
+
+    def forget(self, dialogue_set_id: int) -> list[int]:
+        """Remove a dialogue set and what came of it: paraphrases, checkpoint and adapters. Returns the versions."""
+        with self.store.transaction():  # a kill in between must not leave an adapter that still knows
+            self.buffer.remove(dialogue_set_id)
+            dropped = self.adapters.forget(dialogue_set_id)
+        (self.store.home / "training.npz").unlink(missing_ok=True)
+        serve(self.model, self.adapters)
+        self.store.scrub()
+        return dropped
+
+    def refresh_embeddings(self, bars=no_bars) -> None:
+        """Embed the buffered sets anew with what serves now, so that all stay comparable.
+
+        New exchanges are embedded while they are generated, by the adapted model; this is the price of
+        that, paid once per adapter and not in the user's time.
+        """
+        sets = self.buffer.sets()
+        with bars("embedding", len(sets)) as bar, self.store.transaction():
+            for done, kept in enumerate(sets, start=1):
+                tokens = self.model.embed_exchange(kept.question, kept.reply, self.settings.system)
+                self.buffer.refresh(kept.id, tokens, self.settings.eoe_reading)
+                bar(done)
+
+    def trainer_loss(self, examples: list[Example], adapter: AdapterVersion | None) -> float:
+        """Mean loss of examples in the trainer, with an adapter version or the base alone."""
+        return self._learning().loss(examples, adapter.path if adapter else None)
+
+    def new_conversation(self) -> None:
+        self.history.clear()
+
+    def status(self) -> dict:
+        """What a person wants to know, as plain values."""
+        answered = [s for s in self.buffer.sets() if s.response is not None]
+        last = next(iter(self.store.events(1, "gate")), None)
+        return {
+            "home": str(self.store.home), "model": str(self.model.path), "policy": self.settings.policy,
+            "buffer": {"kept": len(self.buffer), "bins": self.settings.bins, "seen": self.store.counter("seen")},
+            "answered": {
+                "sets": len(answered), "not_yet_learned": sum(s.tags["learned_in"] is None for s in answered),
+            },
+            "prompts": {"waiting": len(self.queue.pending()), "asked_today": self.queue.asked_today()},
+            "adapter": describe(self.adapters.current()),
+            "last_learned": {"at": last.at, **last.detail} if last else None,
+            "settings": asdict(self.settings),
+        }
+
+    def close(self) -> None:
+        if self.store is not None:
+            self.store.close()
+        self.model.close()
+
+    def __enter__(self) -> "Runtime":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    def _learning(self) -> Learning:
+        return Learning(self.store, self.buffer, self.adapters, self.model, self.settings)
+
+    def _messages(self) -> list[dict]:
+        system = [{"role": "system", "content": self.settings.system}] if self.settings.system else []
+        return system + self.history
