@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 MODEL := .cache/models/smollm2-135m-instruct-q4_1.gguf
 export IDLETUNE_MODEL ?= $(abspath $(MODEL))
 
-.PHONY: help setup model demo test bench-train bench-selection-cost clean
+.PHONY: help setup model demo test bench-train bench-observe clean
 
 help:  ## what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 24

@@ -66,7 +66,7 @@ def our_step(case: str, model: Path, threads: int, memory_mb: int):
     plan = plan_memory(shape, sum(CASES[case]), memory_mb)
     print(f"{case}: {plan}", file=sys.stderr)
     lora = Lora(shape, "q,k,v,o", 8, 16).initialize(0)
-    weights = Weights(file, shape, threads=threads, resident=plan.resident)
+    weights = Weights(file, shape, threads=threads, resident=plan.resident_layers)
     layers = Layers(weights, find_graphs(shape), lora, threads=threads, recompute=plan.recompute)
     optimizer, sets = AdamW(lora.size), examples(case, shape.vocabulary)
 

@@ -82,10 +82,13 @@ class Adapters:
 
     def rollback(self) -> AdapterVersion | None:
         """Drop the promoted version and serve the one before it, or the base when there is none."""
-        current = self.current()
-        if current is None:
+        if self.current() is None:
             raise UsageError("no adapter is in use, so there is nothing to roll back; the base model answers")
-        self._drop(current, "rolled back")
+        return self.drop_promoted("rolled back")
+
+    def drop_promoted(self, reason: str) -> AdapterVersion | None:
+        """Reject the promoted version; returns the one before it, which is promoted now, if there is one."""
+        self._drop(self.current(), reason)
         return self._promote_newest_retired()
 
     def forget(self, dialogue_set_id: int) -> list[int]:

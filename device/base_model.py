@@ -21,7 +21,7 @@ from .gguf_file import GgufFile
 from .llama_engine import BATCH, Engine, Item, free_sampler, make_sampler
 from .training.rows import Example
 
-LOGIT_BYTES = 25_000_000  # logits held at once when losses are measured
+LOGIT_BYTES = 6_000_000  # logits held at once when losses are measured
 
 
 @dataclass
@@ -43,6 +43,7 @@ class _Slot:
     sequence: int
     waiting: list[int]  # tokens not decoded yet
     position: int  # of the first waiting token
+    longest: int  # tokens the reply may have
     sampler: object
     watched: range  # positions whose embeddings are wanted: the question's tokens
     reply: list[int] = field(default_factory=list)
@@ -104,11 +105,11 @@ class BaseModel:
         kept = min(kept, watched.start)  # a question asked twice is embedded twice
         self._open.forget(0, kept)
         self._cached = self._cached[:kept]
-        slot = _Slot(0, 0, prompt[kept:], kept, make_sampler(temperature, top_p, seed), watched)
+        slot = _Slot(0, 0, prompt[kept:], kept, max_tokens, make_sampler(temperature, top_p, seed), watched)
         stream = _TextStream(on_text)
         try:
             while not slot.stop:
-                self._advance([slot], max_tokens, None)
+                self._advance([slot], None)
                 if slot.reply and not slot.stop == "end":
                     stream.write(self._open.piece(slot.reply[-1]))
                     # What is decoded so far; an interrupted answer leaves a cache that still tells the truth.
@@ -118,29 +119,30 @@ class BaseModel:
         return self._reply(slot, len(prompt))
 
     def generate(
-        self, prompts: list[list[int]], *, max_tokens: int, temperature: float, top_p: float, seeds: list[int],
+        self, prompts: list[list[int]], *, max_tokens: int | list[int], temperature: float, top_p: float, seeds: list[int],
         stop_text: str | None = None, questions: list[str] | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> list[Reply]:
         """Answer many prompts, several at a time. With `questions`, their embeddings are returned too.
 
+        `max_tokens` is one limit for all, or one for each prompt.
         Raises UsageError when a prompt does not fit the context.
         """
         if not prompts:
             return []
-        self._check_fit(max(map(len, prompts)) + max_tokens)
+        limits = [max_tokens] * len(prompts) if isinstance(max_tokens, int) else max_tokens
+        self._check_fit(max(len(prompt) + limit for prompt, limit in zip(prompts, limits)))
         self.clear()
         shared = self._share_beginning(prompts)
         waiting, active, replies = deque(range(len(prompts))), [], [None] * len(prompts)
         free = list(range(self.sequences))
         while waiting or active:
-            while waiting and free and self._room(active, prompts, waiting[0], shared, max_tokens):
+            while waiting and free and self._room(active, len(prompts[waiting[0]]) + limits[waiting[0]], shared):
                 number = waiting.popleft()
-                active.append(self._start(
-                    number, free.pop(), prompts[number], shared, make_sampler(temperature, top_p, seeds[number]),
-                    questions[number] if questions else None,
-                ))
-            self._advance(active, max_tokens, stop_text)
+                sampler = make_sampler(temperature, top_p, seeds[number])
+                question = questions[number] if questions else None
+                active.append(self._start(number, free.pop(), prompts[number], shared, limits[number], sampler, question))
+            self._advance(active, stop_text)
             for slot in [slot for slot in active if slot.stop]:
                 replies[slot.number] = self._reply(slot, len(prompts[slot.number]))
                 free_sampler(slot.sampler)
@@ -214,7 +216,7 @@ class BaseModel:
             raise UsageError("the model is closed; open it again")
         return self._engine
 
-    def _advance(self, slots: list[_Slot], max_tokens: int, stop_text: str | None) -> None:
+    def _advance(self, slots: list[_Slot], stop_text: str | None) -> None:
         """One decode for all slots: a piece of a prompt for some, the last token for others; then sample."""
         items, owners = [], []
         for slot in slots:
@@ -231,13 +233,13 @@ class BaseModel:
             taken = sum(owner is slot for owner in owners)
             slot.waiting, slot.position = slot.waiting[taken:], slot.position + taken
             if taken and not slot.waiting:
-                self._sample(slot, owners, max_tokens, stop_text)
+                self._sample(slot, owners, stop_text)
 
     def _take(self, slot: _Slot, item: int, position: int) -> None:
         if position in slot.watched or slot.reply:
             slot.embeddings.append(self._engine.embedding(item))
 
-    def _sample(self, slot: _Slot, owners: list, max_tokens: int, stop_text: str | None) -> None:
+    def _sample(self, slot: _Slot, owners: list, stop_text: str | None) -> None:
         last = len(owners) - 1 - owners[::-1].index(slot)
         token = self._engine.sample(slot.sampler, last)
         if self._engine.is_end(token):
@@ -248,14 +250,14 @@ class BaseModel:
         slot.text += self._engine.piece(token)
         if stop_text and stop_text.encode() in slot.text.lstrip():
             slot.stop = "end"
-        elif len(slot.reply) >= max_tokens:
+        elif len(slot.reply) >= slot.longest:
             slot.stop = "length"
 
-    def _start(self, number, sequence, prompt, shared, sampler, question) -> _Slot:
+    def _start(self, number, sequence, prompt, shared, longest, sampler, question) -> _Slot:
         if shared:
             self._open.share(self.sequences, sequence, shared)
         watched = range(0) if question is None else self._question_range(prompt, question, shared)
-        return _Slot(number, sequence, prompt[shared:], shared, sampler, watched)
+        return _Slot(number, sequence, prompt[shared:], shared, longest, sampler, watched)
 
     def _share_beginning(self, prompts: list[list[int]]) -> int:
         """Decode what all prompts begin with once, in the last sequence; returns its length."""
@@ -268,15 +270,15 @@ class BaseModel:
             self._open.decode(items)
         return length
 
-    def _room(self, active, prompts, number, shared, max_tokens) -> bool:
-        """Whether one more prompt fits the KV cells beside those being answered."""
-        used = shared + sum(len(prompts[s.number]) - shared + max_tokens for s in active)
-        return used + len(prompts[number]) - shared + max_tokens <= self._engine.cells
+    def _room(self, active: list[_Slot], tokens: int, shared: int) -> bool:
+        """Whether a prompt and reply of `tokens` fit the KV cells beside those being answered."""
+        reserved = sum(slot.position + len(slot.waiting) + slot.longest - len(slot.reply) - shared for slot in active)
+        return shared + reserved + tokens - shared <= self._engine.cells
 
     def _reply(self, slot: _Slot, prompt_tokens: int) -> Reply:
         embeddings = np.stack(slot.embeddings) if slot.embeddings else None
-        text = bytes(slot.text).decode("utf-8", "ignore").strip()
-        return Reply(text, slot.reply, embeddings, slot.stop, prompt_tokens)
+        text = codecs.getincrementaldecoder("utf-8")("replace").decode(bytes(slot.text))  # a cut character is left out
+        return Reply(text.strip(), slot.reply, embeddings, slot.stop, prompt_tokens)
 
     def _question_range(self, prompt: list[int], question: str, kept: int) -> range:
         """Positions of the question's own tokens in the prompt; all new ones where it is not found."""

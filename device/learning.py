@@ -14,7 +14,7 @@ from pathlib import Path
 from .adapters import Adapters, AdapterVersion
 from .buffer import Buffer
 from .dialogue import DialogueSet
-from .errors import UsageError
+from .errors import IdleTuneError, UsageError
 from .gate import Evidence, Verdict, judge
 from .gguf_file import GgufFile
 from .progress import no_bars
@@ -31,6 +31,8 @@ from .training.trainer import Trainer, evaluate
 from .training.weights import Weights
 
 LEAST_ANSWERS = 5  # below this there is nothing to hold out and little to learn
+DOSES = (1.0, 0.7, 0.5, 0.35)  # strengths of the trained update, tried from the strongest
+PROBE_TOKENS = 96  # of each of the probe's paragraphs
 SETS_PER_ROUND = 16  # answered sets paraphrased between two looks at the stop request
 
 
@@ -45,6 +47,7 @@ class LearningReport:
     plan: MemoryPlan | None = None
     losses: list[float] = field(default_factory=list)
     tokens: int = 0
+    dose: float = 1.0
     evidence: Evidence | None = None
     verdict: Verdict | None = None
     adapter: AdapterVersion | None = None
@@ -163,7 +166,7 @@ class Learning:
 
     def _layers(self, lora: Lora, plan: MemoryPlan) -> Layers:
         threads = self.settings.threads or cores()
-        weights = Weights(self.gguf, self.shape, threads=threads, resident=plan.resident)
+        weights = Weights(self.gguf, self.shape, threads=threads, resident=plan.resident_layers)
         return Layers(weights, self.graphs, lora, threads=threads, recompute=plan.recompute)
 
     def _train(self, trainer: Trainer, report: LearningReport, should_stop, bars) -> bool:
@@ -193,21 +196,38 @@ class Learning:
         return dict(personal_base=personal, probe_base=probe, engine_base=engine_base, engine_serving=serving)
 
     def _judge(self, trainer: Trainer, learned, held_out, before: dict, report: LearningReport, bars) -> None:
-        """Write the adapter, measure it in both engines, and promote or reject it."""
-        adapter = self.adapters.add(trainer.lora, self.settings, [s.id for s in learned])
+        """Find the strongest dose that keeps the general language, measure it in llama.cpp, and decide."""
         examples = self._encoded(held_out)
-        with bars("judging", 3) as bar:
+        with bars("judging", len(DOSES)) as bar:
+            probe = self._choose_dose(trainer, before["probe_base"], report, bar)
             personal = _mean(trainer.evaluate(examples))
-            bar(1, "held-out answers")
-            probe = _mean(trainer.evaluate(self._probe()))
-            bar(2, "general text")
+            adapter = self.adapters.add(trainer.lora, self.settings, [s.id for s in learned])
             self.model.load_adapter(adapter.path)
             engine = _mean(self.model.negative_log_likelihood(examples))
-            bar(3, "llama.cpp")
         evidence = Evidence(personal_adapted=personal, probe_adapted=probe, engine_adapted=engine, **before)
         verdict = judge(
             evidence, probe_tolerance=self.settings.probe_tolerance, engine_tolerance=self.settings.engine_tolerance
         )
+        self._decide(adapter, evidence, verdict, learned)
+        report.evidence, report.verdict = evidence, verdict
+        report.adapter = self.adapters.get(adapter.version)
+
+    def _choose_dose(self, trainer: Trainer, probe_base: float, report: LearningReport, bar) -> float:
+        """Weaken the adapter until the general loss is within its tolerance; returns that loss.
+
+        An adapter that learned the user but hurts the rest is of use at a lower strength; only one that hurts
+        even then is left to the gate to reject.
+        """
+        full, allowed = trainer.lora.alpha, (1 + self.settings.probe_tolerance) * probe_base
+        for number, dose in enumerate(DOSES, start=1):
+            trainer.lora.weaken(dose * full / trainer.lora.alpha)
+            probe, report.dose = _mean(trainer.evaluate(self._probe())), dose
+            bar(number, f"strength {dose:.0%}")
+            if probe <= allowed:
+                break
+        return probe
+
+    def _decide(self, adapter: AdapterVersion, evidence: Evidence, verdict: Verdict, learned) -> None:
         decide = self.adapters.promote if verdict.promoted else self.adapters.reject
         decide(adapter.version, evidence.to_dict(), verdict.reason)
         if verdict.promoted:
@@ -215,8 +235,6 @@ class Learning:
         self.checkpoint.unlink(missing_ok=True)
         self._serve_current()
         self.store.log("gate", version=adapter.version, promoted=verdict.promoted, reason=verdict.reason)
-        report.evidence, report.verdict = evidence, verdict
-        report.adapter = self.adapters.get(adapter.version)
 
     def _serve_current(self) -> None:
         serve(self.model, self.adapters)
@@ -229,21 +247,28 @@ class Learning:
         return self.model.encode_exchange(question, response, system=s.system, longest=s.example_tokens)
 
     def _probe(self) -> list[Example]:
-        """The general text, a paragraph an example, every token a label."""
+        """The general text, the beginning of each paragraph an example, every token a label."""
         text = (files(__package__) / "data" / "general_probe.txt").read_text(encoding="utf-8")
         return [
-            self.model.encode_text(paragraph, longest=self.settings.example_tokens)
+            self.model.encode_text(paragraph, longest=PROBE_TOKENS)
             for paragraph in text.split("\n\n") if paragraph.strip()
         ]
 
 
 def serve(model, adapters: Adapters) -> None:
-    """Make the model answer with the promoted adapter, or alone where there is none."""
-    current = adapters.current()
-    if current is None:
-        model.remove_adapter()
-    elif model.adapter != current.path:
-        model.load_adapter(current.path)
+    """Make the model answer with the promoted adapter, or alone where there is none.
+
+    A version whose file is gone or damaged is dropped, and the one before it serves.
+    """
+    while (current := adapters.current()) is not None:
+        if model.adapter == current.path:
+            return
+        try:
+            model.load_adapter(current.path)
+            return
+        except IdleTuneError as error:
+            adapters.drop_promoted(str(error))
+    model.remove_adapter()
 
 
 def _mean(total: tuple[float, int]) -> float:

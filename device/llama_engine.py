@@ -24,7 +24,7 @@ except (ImportError, RuntimeError, OSError, FileNotFoundError) as cause:  # no p
         "of a libllama of the same version"
     ) from None
 
-BATCH = 256  # tokens decoded at once
+BATCH = 128  # tokens decoded at once; llama.cpp keeps a row of logits for each
 
 
 @llama.llama_log_callback

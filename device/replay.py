@@ -23,7 +23,7 @@ from .runtime import Runtime
 
 HELD_OUT_SHARE = 5  # every last fifth in time
 EXCHANGES_A_DAY = 10
-REPLY_TOKENS = 48
+REPLY_TOKENS = 40
 MORNING = datetime(2026, 1, 5, 9).timestamp()
 DAY, MINUTE = 86400.0, 60.0
 LEAST_EXCHANGES = 10
@@ -100,7 +100,7 @@ class ReplayReport:
             "held_out_exchanges": len(self.held_out),
             "adapter": {
                 "version": adapter["version"], "promoted": learning.verdict.promoted,
-                "reason": learning.verdict.reason, "rank": adapter["rank"],
+                "reason": learning.verdict.reason, "rank": adapter["rank"], "strength": learning.dose,
                 "bytes": learning.adapter.bytes,
             },
             "gate": evidence.to_dict(), "plan": str(learning.plan), "training_losses": learning.losses,
@@ -130,7 +130,7 @@ class Replay:
         with report.timed("measuring"):
             report.base = self._measure("before")
         self._play()
-        report.learning = runtime.learn(bars=self.bars)
+        report.learning = runtime.learn(bars=self.bars, embed_anew=False)  # nothing is observed after it
         with report.timed("measuring"):
             report.adapted = self._measure("after", report.base)
         self._complete_losses()

@@ -98,20 +98,27 @@ class Runtime:
         """The question to put to the user now; None when there is none, or enough for today, or at night."""
         return self.queue.next(self.clock())
 
-    def learn(self, should_stop: Callable[[], bool] = lambda: False, bars=no_bars) -> LearningReport:
-        """Paraphrase, train and judge; the answers are better afterwards if the gate says so."""
+    def learn(
+        self, should_stop: Callable[[], bool] = lambda: False, bars=no_bars, embed_anew: bool = True
+    ) -> LearningReport:
+        """Paraphrase, train and judge; the answers are better afterwards if the gate says so.
+
+        `embed_anew` brings the buffer's embeddings up to the new adapter (see `refresh_embeddings`).
+        """
         self.model.clear()  # the conversation goes on afterwards, its cached tokens are the old model's
         serving = self.model.adapter
         report = self._learning().run(should_stop, bars)
-        if self.model.adapter != serving:
+        if embed_anew and self.model.adapter != serving:
             self.refresh_embeddings(bars)
         return report
 
     def rollback(self) -> AdapterVersion | None:
-        """Serve the adapter before the current one, or the base; UsageError when none is in use."""
+        """Serve the adapter before the current one, or the base; UsageError when none is in use.
+
+        At once: the buffer keeps the embeddings it has until the next adapter.
+        """
         before = self.adapters.rollback()
         serve(self.model, self.adapters)
-        self.refresh_embeddings()
         return before
 
     def forget(self, dialogue_set_id: int) -> list[int]:

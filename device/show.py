@@ -28,7 +28,8 @@ def replay_table(report: ReplayReport) -> str:
         + (f", refused {report.refused} oversized" if report.refused else ""),
         _synthesis_line(learning.synthesis),
         f"trained on {learning.trained_sets} answers, {learning.held_out_sets} kept for the gate; {learning.plan}",
-        f"gate: {'promoted' if learning.verdict.promoted else 'rejected'}, {learning.verdict.reason}",
+        f"gate: {'promoted' if learning.verdict.promoted else 'rejected'} at {learning.dose:.0%} strength, "
+        f"{learning.verdict.reason}",
         _time_line(report),
     ]
     return "\n".join(lines) + "\n" + _answers(report)

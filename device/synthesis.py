@@ -98,9 +98,8 @@ class Synthesizer:
         count = self.settings.paraphrases
         wanted = [i for i, text in enumerate(texts) for _ in range(count) if len(text.split()) <= CONTEXT_PER_SET]
         prompts = [self.model.tokenize(paraphrase_prompt(texts[i])) for i in wanted]
-        longest = max((len(text.split()) for text in texts), default=0)
         replies = self.model.generate(
-            prompts, max_tokens=min(96, 16 + 3 * longest), temperature=self.settings.paraphrase_temperature,
+            prompts, max_tokens=[self._room(texts[i]) for i in wanted], temperature=self.settings.paraphrase_temperature,
             top_p=0.95, seeds=[seed + n for n in range(len(prompts))], stop_text="\n", progress=progress,
         )
         accepted: list[list[str]] = [[] for _ in texts]
@@ -114,3 +113,7 @@ class Synthesizer:
             else:
                 report.dropped[problem] += 1
         return accepted
+
+    def _room(self, text: str) -> int:
+        """Tokens a paraphrase may take: one that runs on would be dropped for its length anyway."""
+        return 8 + round(1.6 * len(self.model.tokenize(text)))

@@ -25,7 +25,7 @@ def write_tiny_model(
 ) -> Path:
     """Write the model; `types` maps a tensor's short name (attn_q) to a GGUF type name."""
     rng, types = np.random.default_rng(seed), types or {}
-    vocabulary = SPECIAL + byte_alphabet()
+    vocabulary = [*SPECIAL, *byte_alphabet(), "th"]
     writer = gguf.GGUFWriter(path, architecture)
     _write_metadata(writer, hidden, layers, heads, kv_heads, feed_forward, vocabulary)
     head_dim = hidden // heads
@@ -74,8 +74,8 @@ def _write_metadata(writer, hidden, layers, heads, kv_heads, feed_forward, vocab
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("smollm")
     writer.add_token_list(vocabulary)
-    writer.add_token_types([gguf.TokenType.CONTROL] * len(SPECIAL) + [gguf.TokenType.NORMAL] * 256)
-    writer.add_token_merges([])
+    writer.add_token_types([gguf.TokenType.CONTROL] * len(SPECIAL) + [gguf.TokenType.NORMAL] * 257)
+    writer.add_token_merges(["t h"])  # llama.cpp wants one
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(2)
     writer.add_add_bos_token(False)

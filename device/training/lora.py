@@ -69,6 +69,10 @@ class Lora:
                     view[...] = generator.uniform(-bound, bound, view.shape)
         return self
 
+    def weaken(self, factor: float) -> None:
+        """Multiply the whole update by `factor`, by way of alpha: the tensors stay as they were trained."""
+        self.alpha *= factor
+
     def tensors(self) -> dict[str, np.ndarray]:
         """The tensors under the names of an adapter GGUF."""
         return {

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -93,7 +94,7 @@ class Trainer:
                 if str(kept["fingerprint"]) != self.fingerprint:
                     return False
                 arrays = {name: kept[name] for name in ("parameters", "first", "second", "gradient", "counts")}
-        except (OSError, ValueError, KeyError, EOFError):
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile):
             raise DamagedDataError(f"{self.checkpoint} is damaged; remove it and training starts afresh") from None
         self.lora.flat[...] = arrays["parameters"]
         self.optimizer.first[...], self.optimizer.second[...] = arrays["first"], arrays["second"]

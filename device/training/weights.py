@@ -1,7 +1,7 @@
 """The base model's frozen weights, unpacked from the GGUF's own blocks when they are needed.
 
 The file is mapped, not read; a small ONNX graph per block format turns blocks into float32. A layer is
-unpacked into the same buffers every time (streamed), or once into its own (resident), as memory allows.
+unpacked once into memory of its own (resident) or every time into the same buffers (streamed), as memory allows.
 """
 
 from pathlib import Path
@@ -69,15 +69,15 @@ def _plain(rows: np.ndarray, name: str) -> np.ndarray:
 
 
 class Weights:
-    """Frozen weights by layer; `resident` keeps every layer unpacked."""
+    """Frozen weights by layer; the first `resident` layers stay unpacked once they were used."""
 
-    def __init__(self, gguf: GgufFile, shape: ModelShape, *, threads: int, resident: bool):
+    def __init__(self, gguf: GgufFile, shape: ModelShape, *, threads: int, resident: int):
         self.shape, self._gguf, self._resident = shape, gguf, resident
         self._unpacker = Unpacker(threads)
         self._refuse_unknown_types()
         self._layers: dict[int, dict] = {}
         self._scales: dict[str, np.ndarray] = {}
-        self._buffers = None if resident else self._empty_layer()
+        self._buffers = self._empty_layer()
         self.output_norm = self._vector("output_norm.weight")
         self._output = None
 
@@ -85,12 +85,12 @@ class Weights:
         """Float32 weights of one block by GGUF name; valid until the next call when streamed."""
         if number in self._layers:
             return self._layers[number]
-        weights = self._buffers or self._empty_layer()
+        weights = self._empty_layer() if number < self._resident else self._buffers
         for name in LINEARS:
             self._unpack(f"blk.{number}.{name}.weight", weights[name])
         for name in NORMS:
             weights[name][...] = self._vector(f"blk.{number}.{name}.weight")
-        if self._resident:
+        if number < self._resident:
             self._layers[number] = weights
         return weights
 
@@ -119,7 +119,7 @@ class Weights:
 
     def _kept_scales(self, name: str, rows: np.ndarray, kind) -> np.ndarray | None:
         """A streamed layer's scales: gathered once, they are a tenth of its blocks and half of the work."""
-        if self._resident or not name.startswith("blk.") or kind.name in PLAIN_TYPES:
+        if not name.startswith("blk.") or int(name.split(".")[1]) < self._resident or kind.name in PLAIN_TYPES:
             return None
         if name not in self._scales:
             self._scales[name] = scales(rows, kind)

@@ -11,7 +11,7 @@ from idletune.training.weights import Weights
 from idletune_export.hugging_face import from_peft, load_gguf, peft_parameters, with_peft
 
 
-def make_layers(path, graphs, *, targets="q,k,v,o", rank=8, recompute=False, resident=True, threads=2, seed=0):
+def make_layers(path, graphs, *, targets="q,k,v,o", rank=8, recompute=False, resident=99, threads=1, seed=0):
     """Layers over the file with an adapter whose B is not zero, so that every gradient counts."""
     file = GgufFile(path)
     shape = ModelShape.of(file)

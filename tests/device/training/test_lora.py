@@ -1,0 +1,49 @@
+import numpy as np
+import pytest
+from idletune.errors import DamagedDataError, UsageError
+from idletune.gguf_file import GgufFile, write_gguf
+from idletune.training.lora import Lora, read_adapter
+from idletune.training.shape import ModelShape
+
+
+@pytest.fixture
+def shape(tiny_path):
+    return ModelShape.of(GgufFile(tiny_path))
+
+
+@pytest.mark.parametrize("targets, rank", [("q,k,v,o", 8), ("v", 1), ("q,k,v,o,gate,up,down", 64)])
+def test_size_is_rank_times_rows_and_columns(shape, targets, rank):
+    lora = Lora(shape, targets, rank, 16)
+    shapes = shape.linear_shapes()
+    assert lora.size == shape.layers * rank * sum(sum(shapes[name]) for name in lora.names)
+    assert sum(view.size for views in lora.layers for view in views.values()) == lora.size
+
+
+def test_a_new_adapter_changes_nothing_and_is_seeded(shape):
+    lora = Lora(shape, "q,v", 4, 8).initialize(3)
+    assert not any(view.any() for views in lora.layers for name, view in views.items() if name.endswith("_b"))
+    again, other = Lora(shape, "q,v", 4, 8).initialize(3), Lora(shape, "q,v", 4, 8).initialize(4)
+    assert lora.flat.tobytes() == again.flat.tobytes() != other.flat.tobytes()
+
+
+def test_an_adapter_file_reads_back(shape, tmp_path):
+    lora = Lora(shape, "q,k,down", 4, 12).initialize(0)
+    write_gguf(tmp_path / "a.gguf", {"adapter.lora.alpha": 12.0}, lora.tensors())
+    back = read_adapter(tmp_path / "a.gguf", shape)
+    assert (back.targets, back.rank, back.alpha) == ("q,k,down", 4, 12.0)
+    assert back.flat.tobytes() == lora.flat.tobytes()
+
+
+def test_an_adapter_of_another_base_is_refused(shape, tmp_path):
+    from dataclasses import replace
+
+    other = Lora(replace(shape, hidden=128), "q,k,v,o", 4, 12)
+    write_gguf(tmp_path / "a.gguf", {"adapter.lora.alpha": 12.0}, other.tensors())
+    with pytest.raises(DamagedDataError, match="made for another"):
+        read_adapter(tmp_path / "a.gguf", shape)
+
+
+@pytest.mark.parametrize("targets, rank", [("q,x", 8), ("", 8), ("q", 0), ("q", 65)])
+def test_unknown_targets_and_ranks_are_refused(shape, targets, rank):
+    with pytest.raises(UsageError):
+        Lora(shape, targets, rank, 16)
