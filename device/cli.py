@@ -22,6 +22,7 @@ from .replay import EXCHANGES_A_DAY, replay
 from .runtime import Runtime, default_home
 from .settings import Settings, load_settings, parse_setting
 
+DEMO_BINS = 64  # the story is short: with 128 bins nothing would ever be replaced
 DEFAULT_MODEL = Path(".cache/models/smollm2-135m-instruct-q4_1.gguf")
 
 
@@ -44,7 +45,8 @@ def demo(arguments) -> None:
     """The embedded story, from first exchange to better answers."""
     with as_file(files(__package__) / "data" / "demo_stream.jsonl") as path:
         print(show.DEMO_OPENING)
-        _replay(arguments, read_exchanges(path), Path("idletune-demo.png"))
+        arguments.set.insert(0, f"bins={DEMO_BINS}")
+        _replay(arguments, read_exchanges(path), arguments.picture or Path("idletune-demo.png"))
 
 
 def replay_file(arguments) -> None:
@@ -95,7 +97,6 @@ def make_parser() -> argparse.ArgumentParser:
     command.add_argument("--user", help="only this user's exchanges")
     command.add_argument("--limit", type=_count, help="only the first N exchanges")
     command.add_argument("--policy", help="selection policy (short for --set policy=NAME)")
-    command.add_argument("--picture", type=Path, help="draw buffer and loss to this PNG or SVG file")
     _replay_options(command)
 
     _command(commands, "chat", chat, "talk to it; /help lists what can be done between turns")
@@ -118,6 +119,7 @@ def _command(commands, name: str, run, help: str) -> argparse.ArgumentParser:
 
 def _replay_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--json", type=Path, metavar="OUT", help="write the report as JSON")
+    command.add_argument("--picture", type=Path, help="draw buffer and loss to this PNG or SVG file")
     command.add_argument(
         "--per-day", type=_count, default=EXCHANGES_A_DAY, metavar="N",
         help=f"exchanges a day of the replayed calendar (default {EXCHANGES_A_DAY})",

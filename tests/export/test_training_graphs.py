@@ -1,0 +1,77 @@
+"""The graphs that ship with the package are those that export makes, and hold to their promises."""
+
+import json
+
+import numpy as np
+import onnx
+import pytest
+from idletune.training.rows import Example, make_row
+from idletune.training.shape import PACKAGED_GRAPHS
+from idletune_export.architectures.llama import Shape
+from idletune_export.training_graphs import export_training_graphs
+from idletune_export.unpack_graphs import export_unpack_graphs
+
+SHIPPED = PACKAGED_GRAPHS / "smollm2-135m"
+NAMES = ["head"] + [f"{v}/block_{d}" for v in ("attention", "all") for d in ("forward", "backward")]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("graphs")
+    description = json.loads((SHIPPED / "shape.json").read_text())
+    description.pop("architecture")
+    export_training_graphs(Shape(**description), folder)
+    return folder
+
+
+def random_inputs(graph, seed=0):
+    """Inputs of a row of two sets, by the graph's own names and shapes."""
+    rng = np.random.default_rng(seed)
+    sets = [Example(np.zeros(n, np.int32), np.zeros(n, np.int32)) for n in (13, 6)]
+    row = make_row(sets)
+    sizes = {"T": 19, "B": row.slots.shape[0], "L": row.slots.shape[1], "R": 4, "n": 7, "V": 50}
+    inputs = {"slots": row.slots, "places": row.places, "mask": row.mask, "scale": np.array(2.0, np.float32)}
+    for value in graph.graph.input:
+        if value.name not in inputs:
+            dims = [d.dim_value or sizes[d.dim_param] for d in value.type.tensor_type.shape.dim]
+            inputs[value.name] = (0.1 * rng.standard_normal(dims)).astype(np.float32)
+    return inputs | ({"labels": rng.integers(0, 50, 7)} if "labels" in {v.name for v in graph.graph.input} else {})
+
+
+def run(path):
+    import onnxruntime as ort
+    from idletune.training.graph import Graph
+
+    graph = onnx.load(path)
+    session = Graph(path, threads=1)._session
+    inputs = {k: v for k, v in random_inputs(graph).items() if k in {i.name for i in session.get_inputs()}}
+    assert isinstance(session, ort.InferenceSession)
+    return session.run(None, inputs)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_shipped_graphs_equal_exported_ones(made, name):
+    for ours, theirs in zip(run(SHIPPED / f"{name}.onnx"), run(made / f"{name}.onnx"), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert onnx.load(SHIPPED / f"{name}.onnx").graph.input == onnx.load(made / f"{name}.onnx").graph.input
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_standard_operators_of_opset_20_and_no_parameters(name):
+    model = onnx.load(SHIPPED / f"{name}.onnx")
+    assert [(o.domain, o.version) for o in model.opset_import if o.domain == ""] == [("", 20)]
+    assert {node.domain for node in model.graph.node} <= {""}
+    assert sum(np.prod(t.dims) for t in model.graph.initializer) < 1000
+    onnx.checker.check_model(model)
+
+
+def test_shipped_unpack_graphs_are_the_exported_ones(tmp_path):
+    export_unpack_graphs(tmp_path)
+    shipped = sorted((PACKAGED_GRAPHS / "unpack").glob("*.onnx"))
+    assert [p.name for p in shipped] == sorted(p.name for p in tmp_path.glob("*.onnx"))
+    for path in shipped:
+        assert path.read_bytes() == (tmp_path / path.name).read_bytes(), path.name
+
+
+def test_what_ships_is_small():
+    assert sum(p.stat().st_size for p in PACKAGED_GRAPHS.rglob("*") if p.is_file()) < 900_000
