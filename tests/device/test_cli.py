@@ -64,7 +64,7 @@ def test_replay_runs_the_whole_loop(tmp_path, tiny_path, tiny_graphs, conversati
     model = tmp_path / "model.gguf"
     shutil.copy(tiny_path, model)
     shutil.copytree(tiny_graphs, tmp_path / "training")
-    settings = ["epochs=10", "learning_rate=0.01", "probe_tolerance=10", "engine_tolerance=0.3", "paraphrases=1"]
+    settings = ["threads=1", "epochs=10", "learning_rate=0.01", "probe_tolerance=10", "engine_tolerance=0.3", "paraphrases=1"]
     command = [sys.executable, "-m", "idletune.cli", "replay", str(conversation_file), "--model", str(model)]
     command += ["--json", str(tmp_path / "out.json"), "--picture", str(tmp_path / "out.png")]
     for setting in settings:
@@ -77,7 +77,7 @@ def test_replay_runs_the_whole_loop(tmp_path, tiny_path, tiny_graphs, conversati
     assert report["adapted"]["nll_llama_cpp"] < 0.8 * report["base"]["nll_llama_cpp"]
     assert report["adapted"]["nll_trainer"] == pytest.approx(report["adapted"]["nll_llama_cpp"], abs=0.05)
     assert report["base"]["nll_trainer"] == pytest.approx(report["base"]["nll_llama_cpp"], rel=0.02)
-    assert report["asked"] == 14 and report["selected"] == 24  # two days of five, four on the third
+    assert report["asked"] == 15 and report["selected"] == 24  # three days of five questions
     assert report["held_out_exchanges"] == 6
     assert "gate: promoted" in done.stdout and "wanted" in done.stdout
     assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
