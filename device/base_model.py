@@ -178,7 +178,7 @@ class BaseModel:
         watched = {*self._question_range(prompt, question, 0), *range(len(prompt), len(tokens))}
         rows = []
         for items in _batches([Item(t, i, 0, i in watched) for i, t in enumerate(tokens)], BATCH):
-            self._open.decode(items)
+            self._open.decode(items, embeddings=True)
             rows += [self._engine.embedding(i) for i, item in enumerate(items) if item.output]
         self.clear()
         return np.stack(rows)
@@ -225,7 +225,7 @@ class BaseModel:
                 last = position == slot.position + len(slot.waiting) - 1
                 items.append(Item(token, position, slot.sequence, last or position in slot.watched))
                 owners.append(slot)
-        self._open.decode(items)
+        self._open.decode(items, embeddings=any(slot.watched for slot in slots))
         for i, (item, slot) in enumerate(zip(items, owners)):
             if item.output:
                 self._take(slot, i, item.position)
@@ -236,7 +236,7 @@ class BaseModel:
                 self._sample(slot, owners, stop_text)
 
     def _take(self, slot: _Slot, item: int, position: int) -> None:
-        if position in slot.watched or slot.reply:
+        if slot.watched and (position in slot.watched or slot.reply):
             slot.embeddings.append(self._engine.embedding(item))
 
     def _sample(self, slot: _Slot, owners: list, stop_text: str | None) -> None:

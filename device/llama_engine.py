@@ -117,9 +117,11 @@ class Engine:
         token = getattr(llama, f"llama_vocab_{which}")(self._vocabulary)
         return self._text(token) if token >= 0 else ""
 
-    def decode(self, items: list[Item]) -> None:
-        """Run up to BATCH tokens; then `logits` and `embedding` hold for the items whose output was wanted."""
+    def decode(self, items: list[Item], embeddings: bool = False) -> None:
+        """Run up to BATCH tokens; then `logits` (and `embedding`) hold for the items whose output was wanted."""
         assert 0 < len(items) <= BATCH
+        # Only where they are looked at: while embeddings are on, llama.cpp makes every token an output.
+        llama.llama_set_embeddings(self._context, embeddings)
         batch = self._batch
         batch.n_tokens = len(items)
         for i, item in enumerate(items):
