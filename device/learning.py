@@ -51,6 +51,7 @@ class LearningReport:
     evidence: Evidence | None = None
     verdict: Verdict | None = None
     adapter: AdapterVersion | None = None
+    adapter_bytes: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
@@ -202,6 +203,7 @@ class Learning:
             probe = self._choose_dose(trainer, before["probe_base"], report, bar)
             personal = _mean(trainer.evaluate(examples))
             adapter = self.adapters.add(trainer.lora, self.settings, [s.id for s in learned])
+            report.adapter_bytes = adapter.bytes
             self.model.load_adapter(adapter.path)
             engine = _mean(self.model.negative_log_likelihood(examples))
         evidence = Evidence(personal_adapted=personal, probe_adapted=probe, engine_adapted=engine, **before)

@@ -101,7 +101,7 @@ class ReplayReport:
             "adapter": {
                 "version": adapter["version"], "promoted": learning.verdict.promoted,
                 "reason": learning.verdict.reason, "rank": adapter["rank"], "strength": learning.dose,
-                "bytes": learning.adapter.bytes,
+                "bytes": learning.adapter_bytes,
             },
             "gate": evidence.to_dict(), "plan": str(learning.plan), "training_losses": learning.losses,
             "seconds": {k: round(v, 2) for k, v in seconds.items()},
