@@ -18,8 +18,11 @@ demo: setup  ## the main job on the embedded story, under 6 minutes after set-up
 test: setup $(VENV)/.test  ## every test, the ones on the real model included
 	$(BIN)/python -m pytest tests
 
-bench-train: setup $(VENV)/.test  ## training speed and memory beside torch + peft
+bench-train: setup $(VENV)/.test  ## training beside torch + peft: speed, memory, quality, growth, resuming after kills
 	$(BIN)/python benchmarks/train_speed.py
+	$(BIN)/python benchmarks/train_quality.py
+	$(BIN)/python benchmarks/train_growth.py
+	$(BIN)/python benchmarks/train_resume.py
 
 bench-observe: setup  ## what selection costs beside the reply it looks at
 	$(BIN)/python benchmarks/observe_cost.py

@@ -6,7 +6,6 @@ the time to score the exchange and place it in a full buffer. The ratio is of th
 """
 
 import argparse
-import json
 import os
 import tempfile
 import time
@@ -14,13 +13,11 @@ from importlib.resources import files
 from pathlib import Path
 from statistics import median
 
+from common import write_results
 from idletune.chat_template import conversation
 from idletune.dialogue import read_exchanges
 from idletune.runtime import Runtime
 from idletune.settings import Settings
-from train_speed import machine
-
-RESULTS = Path(__file__).parent / "results" / "observe_cost.json"
 
 
 def timed(function, *arguments):
@@ -55,8 +52,8 @@ def main() -> None:
     parser.add_argument("--replies", type=int, default=60)
     parser.add_argument("--model", type=Path, default=Path(os.environ.get("IDLETUNE_MODEL", "")))
     arguments = parser.parse_args()
-    found = {"machine": machine(), **measure(arguments.model, arguments.replies)}
-    RESULTS.write_text(json.dumps(found, indent=1) + "\n")
+    found = measure(arguments.model, arguments.replies)
+    write_results("observe_cost", found)
     print(f"reply {found['reply_ms']} ms, observing it {found['observe_ms']} ms: {found['observe_share']:.2%} of the time")
 
 

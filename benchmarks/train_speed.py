@@ -1,29 +1,34 @@
 """Training speed and memory beside torch + PEFT: same rows, same threads, steps taken in turn.
 
-Run: make bench-train, or python benchmarks/train_speed.py [--rounds N] [--threads N]
-Each side is a process of its own that takes one step (forward, backward, AdamW) when told to, so both see
-the same machine at the same time; medians are compared, memory is each process's peak.
+Run: make bench-train, or python benchmarks/train_speed.py [--rounds N] [--threads N] [--bf16]
+Each side is a process of its own that takes one step (forward, backward, AdamW) when told to, so all see
+the same machine at the same time; medians are compared, memory is each process's peak. A further side does
+nothing but the step's products with frozen weights, in ONNX Runtime: the floor of any fp32 trainer.
 """
 
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import time
-from datetime import date
 from pathlib import Path
 from statistics import median
 
-RESULTS = Path(__file__).parent / "results" / "train_speed.json"
+from common import machine, make_layers, peak_mb, random_examples, write_results
+
 CASES = {"256": [256], "512": [512], "512 of 8 sets": [31, 96, 44, 120, 58, 27, 85, 51]}
-SIDES = {"ours": "idletune", "torch_fp32": "torch + peft fp32", "torch_bf16": "torch + peft bf16"}
+SIDES = {
+    "ours": "idletune", "ours_small": "idletune, smallest memory", "torch_fp32": "torch + peft fp32",
+    "torch_bf16": "torch + peft bf16", "gemm": "frozen products alone, fp32",
+}
+PLENTY_MB = 1500
 
 
-def worker(side: str, case: str, model: Path, threads: int, memory_mb: int) -> None:
+def worker(side: str, case: str, model: Path, threads: int) -> None:
     """Takes a step for every line on standard input; prints seconds and peak memory in MB."""
-    take_step = our_step(case, model, threads, memory_mb) if side == "ours" else torch_step(side, case, model, threads)
+    make = {"ours": our_step, "ours_small": our_step, "gemm": gemm_step}.get(side, torch_step)
+    take_step = make(side, case, model, threads)
     print("ready", flush=True)
     for _ in sys.stdin:
         start = time.perf_counter()
@@ -32,49 +37,66 @@ def worker(side: str, case: str, model: Path, threads: int, memory_mb: int) -> N
         print(json.dumps({"seconds": seconds, "loss": loss, "peak_mb": peak_mb()}), flush=True)
 
 
-def peak_mb() -> float:
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) / 1e3
-
-
-def examples(case: str, vocabulary: int):
+def our_step(side: str, case: str, model: Path, threads: int):
     import numpy as np
-    from idletune.training.rows import Example
-
-    rng, made = np.random.default_rng(0), []
-    for n in CASES[case]:
-        tokens = rng.integers(0, vocabulary, n).astype(np.int32)
-        labels = np.append(tokens[1:], -100).astype(np.int32)
-        labels[: n // 2] = -100  # the prompt's half carries no label
-        made.append(Example(tokens, labels))
-    return made
-
-
-def our_step(case: str, model: Path, threads: int, memory_mb: int):
-    import numpy as np
-    from idletune.gguf_file import GgufFile
-    from idletune.training.layers import Layers
-    from idletune.training.lora import Lora
+    from idletune.errors import UsageError
     from idletune.training.optimizer import AdamW
-    from idletune.training.plan import plan_memory
     from idletune.training.rows import make_row
-    from idletune.training.shape import ModelShape, find_graphs
-    from idletune.training.weights import Weights
 
-    file = GgufFile(model)
-    shape = ModelShape.of(file)
-    plan = plan_memory(shape, sum(CASES[case]), memory_mb)
+    tokens, budget = sum(CASES[case]), PLENTY_MB
+    if side == "ours_small":
+        try:
+            make_layers(model, tokens, 1, threads)
+        except UsageError as error:  # which names the smallest budget
+            budget = int(str(error).split("at least ")[1].split()[0])
+    layers, plan = make_layers(model, tokens, budget, threads)
     print(f"{case}: {plan}", file=sys.stderr)
-    lora = Lora(shape, "q,k,v,o", 8, 16).initialize(0)
-    weights = Weights(file, shape, threads=threads, resident=plan.resident_layers)
-    layers = Layers(weights, find_graphs(shape), lora, threads=threads, recompute=plan.recompute)
-    optimizer, sets = AdamW(lora.size), examples(case, shape.vocabulary)
+    lora, sets = layers.lora, random_examples(CASES[case], layers.shape.vocabulary)
+    optimizer = AdamW(lora.size)
 
     def step() -> float:
         row, gradient = make_row(sets), np.zeros(lora.size, np.float32)
         loss, count = layers.gradients(row, gradient, 1 / len(row.labelled))
         optimizer.update(lora.flat, gradient, 1e-4)
         return loss / count
+
+    return step
+
+
+def gemm_step(side: str, case: str, model: Path, threads: int):
+    """Forward and backward products of all layers and the head (on labelled positions), from resident weights."""
+    import numpy as np
+    import onnx
+    import onnxruntime as ort
+    from idletune.gguf_file import GgufFile
+    from idletune.training.shape import ModelShape
+    from onnx import TensorProto, helper
+
+    shape, options = ModelShape.of(GgufFile(model)), ort.SessionOptions()
+    options.intra_op_num_threads = threads
+
+    def product(rows: int, inner: int, columns: int):
+        names = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [None, None]) for n in ("a", "b", "c")]
+        node = helper.make_node("Gemm", ["a", "b"], ["c"], transB=1)
+        graph = helper.make_graph([node], "product", names[:2], names[2:])
+        proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+        session = ort.InferenceSession(onnx.ModelProto.SerializeToString(proto), options)
+        feeds = {"a": np.ones((rows, inner), np.float32), "b": np.ones((columns, inner), np.float32)}
+        return lambda: session.run(None, feeds)
+
+    tokens, labelled = sum(CASES[case]), sum(n // 2 - (n % 2 == 0) for n in CASES[case])
+    layer = [product(tokens, *pair) for r, c in shape.linear_shapes().values() for pair in ((c, r), (r, c))]
+    part = 4096
+    head = [product(labelled, shape.hidden, part), product(labelled, part, shape.hidden)]
+
+    def step() -> float:
+        for _ in range(shape.layers):
+            for run in layer:
+                run()
+        for _ in range(-(-shape.vocabulary // part)):
+            for run in head:
+                run()
+        return 0.0
 
     return step
 
@@ -92,7 +114,7 @@ def torch_step(side: str, case: str, path: Path, threads: int):
     if side == "torch_bf16":
         model = model.to(torch.bfloat16)
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-4)
-    sets = examples(case, shape.vocabulary)
+    sets = random_examples(CASES[case], shape.vocabulary)
     longest = max(len(e.tokens) for e in sets)  # a padded batch, as a PEFT script makes one
     ids, labels = torch.zeros(len(sets), longest, dtype=torch.long), torch.full((len(sets), longest), -100)
     attention = torch.zeros(len(sets), longest, dtype=torch.long)
@@ -117,7 +139,7 @@ class Side:
 
     def __init__(self, side: str, case: str, arguments):
         command = [sys.executable, __file__, "--worker", side, "--case", case, "--model", str(arguments.model)]
-        command += ["--threads", str(arguments.threads), "--memory-mb", str(arguments.memory_mb)]
+        command += ["--threads", str(arguments.threads)]
         environment = {**os.environ, "OMP_NUM_THREADS": str(arguments.threads)}
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
@@ -140,58 +162,50 @@ class Side:
         }
 
 
-def measure(case: str, arguments) -> dict:
+def measure(case: str, names: list[str], arguments) -> dict:
     """All sides on one case, a step each in turn."""
-    sides = {name: Side(name, case, arguments) for name in SIDES}
+    sides = {name: Side(name, case, arguments) for name in names}
     for _ in range(arguments.rounds + 2):
         for side in sides.values():
             side.step()
     found = {name: side.close() for name, side in sides.items()}
     tokens = sum(CASES[case])
-    for name, numbers in found.items():
+    for numbers in found.values():
         numbers["tokens_per_second"] = round(tokens / numbers["seconds"], 1)
-    for other in ("torch_fp32", "torch_bf16"):
-        found[f"speed_over_{other}"] = round(found[other]["seconds"] / found["ours"]["seconds"], 2)
-    found["memory_of_torch_fp32"] = round(found["ours"]["peak_mb"] / found["torch_fp32"]["peak_mb"], 2)
+        numbers["ours_is_faster_by"] = round(numbers["seconds"] / found["ours"]["seconds"], 3)
+    found["memory_of_torch_fp32"] = round(found["ours_small"]["peak_mb"] / found["torch_fp32"]["peak_mb"], 3)
     return found
 
 
 def table(results: dict) -> str:
-    lines = ["| rows of | side | s a step | tokens/s | peak MB | ours is faster by |", "|---|---|---|---|---|---|"]
+    lines = ["| rows of | side | s a step | tokens/s | peak MB | idletune is faster by |", "|---|---|---|---|---|---|"]
     for case, found in results["cases"].items():
-        for name, label in SIDES.items():
-            ratio = f"{found[f'speed_over_{name}']:.2f}x" if name != "ours" else ""
-            n = found[name]
-            lines.append(
-                f"| {case} | {label} | {n['seconds']:.2f} | {n['tokens_per_second']:.0f} | {n['peak_mb']} | {ratio} |"
-            )
+        for name, n in found.items():
+            if isinstance(n, dict):
+                lines.append(
+                    f"| {case} | {SIDES[name]} | {n['seconds']:.2f} | {n['tokens_per_second']:.0f} |"
+                    f" {n['peak_mb']} | {n['ours_is_faster_by']:.2f}x |"
+                )
     return "\n".join(lines)
-
-
-def machine() -> dict:
-    model = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if "model name" in line), "?")
-    head = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    return {"cpu": model, "cores": os.cpu_count(), "system": platform.system(), "commit": head, "date": str(date.today())}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--memory-mb", type=int, default=1200)
+    parser.add_argument("--bf16", action="store_true", help="torch in bf16 too; slow on a CPU without AVX512-BF16")
     parser.add_argument("--model", type=Path, default=Path(os.environ.get("IDLETUNE_MODEL", "")))
     parser.add_argument("--case", choices=CASES)
     parser.add_argument("--worker", choices=SIDES, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker:
-        return worker(arguments.worker, arguments.case, arguments.model, arguments.threads, arguments.memory_mb)
+        return worker(arguments.worker, arguments.case, arguments.model, arguments.threads)
+    names = [name for name in SIDES if name != "torch_bf16" or arguments.bf16]
     cases = [arguments.case] if arguments.case else list(CASES)
-    results = {"machine": machine(), "threads": arguments.threads, "cases": {}}
-    for case in cases:
-        results["cases"][case] = measure(case, arguments)
-    print(table(results))
+    results = {"threads": arguments.threads, "cases": {case: measure(case, names, arguments) for case in cases}}
+    print(machine(), table(results), sep="\n\n")
     if not arguments.case:
-        RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+        write_results("train_speed", results)
 
 
 if __name__ == "__main__":

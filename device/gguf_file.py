@@ -9,6 +9,7 @@ Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md (version 3, li
 """
 
 import hashlib
+import mmap
 import os
 import struct
 from dataclasses import dataclass
@@ -74,7 +75,9 @@ class GgufFile:
             raise UsageError(f"no model file at {self.path}; give the path of a GGUF file with --model")
         if self.path.stat().st_size < 24:
             raise self._damaged("shorter than a GGUF header")
-        self._bytes = np.memmap(self.path, mode="r", dtype=np.uint8)
+        with open(self.path, "rb") as file:
+            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._bytes = np.frombuffer(self._map, np.uint8)
         try:
             self.metadata, self.tensors = self._read_header()
         except (struct.error, IndexError):
@@ -91,10 +94,18 @@ class GgufFile:
             raise UsageError(f"{self.path.name} has no tensor {name}; it is not a complete model of its architecture")
         return self.tensors[name]
 
+    def release(self, name: str) -> None:
+        """Let go of a tensor's pages: they count as this process's memory until then, and are read again if needed."""
+        tensor = self.tensor(name)
+        start = tensor.offset - tensor.offset % mmap.PAGESIZE
+        if hasattr(mmap, "MADV_DONTNEED"):
+            self._map.madvise(mmap.MADV_DONTNEED, start, tensor.offset + tensor.bytes - start)
+
     def sha256(self) -> str:
         digest = hashlib.sha256()
-        for start in range(0, len(self._bytes), 1 << 24):
-            digest.update(self._bytes[start : start + (1 << 24)])
+        with open(self.path, "rb") as file:  # read, not mapped: what is only passed by should not stay in memory
+            while part := file.read(1 << 20):
+                digest.update(part)
         return digest.hexdigest()
 
     def _read_header(self):

@@ -22,11 +22,12 @@ from .rouge import rouge1
 from .settings import Settings, cores
 from .store import Store
 from .synthesis import SynthesisReport, Synthesizer
+from .training.graph_files import find_graphs
 from .training.layers import Layers
 from .training.lora import Lora, read_adapter
 from .training.plan import MemoryPlan, plan_memory
 from .training.rows import Example
-from .training.shape import ModelShape, find_graphs
+from .training.shape import ModelShape
 from .training.trainer import Trainer, evaluate
 from .training.weights import Weights
 
@@ -71,7 +72,7 @@ class Learning:
         self.model, self.settings = model, settings
         self.gguf = GgufFile(model.path)
         self.shape = ModelShape.of(self.gguf)
-        self.graphs = find_graphs(self.shape, [Path(model.path).parent / "training", store.home / "graphs"])
+        self.graphs = find_graphs(self.shape.block, [Path(model.path).parent / "training", store.home / "graphs"])
         self.checkpoint = store.home / "training.npz"
 
     def run(self, should_stop: Callable[[], bool] = lambda: False, bars=no_bars) -> LearningReport:
@@ -82,12 +83,12 @@ class Learning:
         report = LearningReport()
         training, held_out = self._split()
         report.trained_sets, report.held_out_sets = len(training), len(held_out)
-        report.plan = plan_memory(self.shape, self.settings.row_tokens, self.settings.memory_mb)
+        self._plan(self._new_lora())  # too small a budget is refused before the work begins
         with report.timed("synthesis"):
             if not self._synthesize(training, report.synthesis, should_stop, bars):
                 return report
         self.model.remove_adapter()
-        trainer = self._trainer(training, report.plan)
+        trainer = self._trainer(training, report)
         with report.timed("gate"):
             before = self._measure_base(trainer, held_out, bars)
         with report.timed("training"):
@@ -101,9 +102,11 @@ class Learning:
 
     def loss(self, examples: list[Example], adapter: Path | None) -> float:
         """Mean loss in the trainer, in nats per labelled token, with an adapter file or the base alone."""
-        plan = plan_memory(self.shape, self.settings.row_tokens, self.settings.memory_mb)
         lora = read_adapter(adapter, self.shape) if adapter else self._new_lora()
-        return _mean(evaluate(self._layers(lora, plan), examples, self.settings.row_tokens))
+        layers = self._layers(lora, self._plan(lora))
+        if adapter is None:
+            lora.alpha = 0.0
+        return _mean(evaluate(layers, examples, self.settings.row_tokens))
 
     def _split(self) -> tuple[list[DialogueSet], list[DialogueSet]]:
         """Answered sets to train on, and those the gate keeps; a set never changes sides."""
@@ -153,40 +156,51 @@ class Learning:
     def _attempted(self, id: int) -> bool:
         return self.store.counter(f"paraphrased {id}") > 0
 
-    def _trainer(self, training: list[DialogueSet], plan: MemoryPlan) -> Trainer:
+    def _trainer(self, training: list[DialogueSet], report: LearningReport) -> Trainer:
         pairs = [(t.question, t.response) for t in training]
         for t in training:
             rows = self.store.rows("SELECT question, response FROM synthetic_sets WHERE dialogue_set_id = ?", t.id)
             pairs += [(row["question"], row["response"]) for row in rows]
         examples = [self._encode(question, response) for question, response in pairs]
-        return Trainer(self._layers(self._new_lora(), plan), examples, self.settings, self.checkpoint)
+        lora = self._new_lora()
+        report.plan = self._plan(lora, sum(len(example.tokens) for example in examples))
+        return Trainer(self._layers(lora, report.plan), examples, self.settings, self.checkpoint)
 
     def _new_lora(self) -> Lora:
+        """Where training starts: an adapter without effect, or with `warm_start` the one that serves."""
+        s, current = self.settings, self.adapters.current()
+        if s.warm_start and current is not None:
+            return read_adapter(current.path, self.shape)
+        return Lora(self.shape, s.targets, s.rank, s.alpha, s.top_layers).initialize(s.seed)
+
+    def _plan(self, lora: Lora, cached_tokens: int = 0) -> MemoryPlan:
         s = self.settings
-        return Lora(self.shape, s.targets, s.rank, s.alpha)
+        return plan_memory(lora, self.graphs, max(s.row_tokens, s.example_tokens), s.memory_mb, cached_tokens)
 
     def _layers(self, lora: Lora, plan: MemoryPlan) -> Layers:
         threads = self.settings.threads or cores()
-        weights = Weights(self.gguf, self.shape, threads=threads, resident=plan.resident_layers)
+        weights = Weights(
+            self.gguf, self.shape, self.graphs.vectors, threads=threads,
+            resident=plan.resident, resident_output=plan.resident_output,
+        )
         return Layers(weights, self.graphs, lora, threads=threads, recompute=plan.recompute)
 
     def _train(self, trainer: Trainer, report: LearningReport, should_stop, bars) -> bool:
-        if not trainer.resume():
-            trainer.lora.initialize(self.settings.seed)
+        trainer.resume()
         with bars("training", len(trainer.rows)) as bar:
             outcome = trainer.run(should_stop, bar)
         report.losses, report.tokens = outcome.losses, outcome.tokens
         return outcome.finished
 
     def _measure_base(self, trainer: Trainer, held_out: list[DialogueSet], bars) -> dict[str, float]:
-        """Losses before training: in the trainer with an adapter of zeros, and in llama.cpp."""
-        trainer.lora.flat[...] = 0
+        """Losses before training: in the trainer with the adapter silenced, and in llama.cpp."""
         examples = self._encoded(held_out)
         with bars("measuring", 3) as bar:
-            personal = _mean(trainer.evaluate(examples))
-            bar(1, "held-out answers")
-            probe = _mean(trainer.evaluate(self._probe()))
-            bar(2, "general text")
+            with trainer.lora.silenced():
+                personal = _mean(trainer.evaluate(examples))
+                bar(1, "held-out answers")
+                probe = _mean(trainer.evaluate(self._probe()))
+                bar(2, "general text")
             engine_base = _mean(self.model.negative_log_likelihood(examples))
             serving = engine_base
             if self.adapters.current():

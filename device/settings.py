@@ -48,6 +48,10 @@ class Settings:
     rank: int = setting(8, "rank of the LoRA adapter", least=1, most=64)
     alpha: float = setting(16.0, "LoRA alpha; the update is scaled by alpha / rank", least=0)
     targets: str = setting("q,k,v,o", "linear layers that get an adapter, of q,k,v,o,gate,up,down")
+    top_layers: int = setting(0, "layers that get an adapter, counted from the output; 0 = all", least=0)
+    dropout: float = setting(0.0, "probability that a row trains without an input of the adapter", least=0, most=0.9)
+    accumulate: int = setting(1, "rows whose gradients make one step", least=1)
+    warm_start: bool = setting(False, "train on from the adapter that serves, not from the base")
     epochs: int = setting(2, "passes over the answered sets", least=1)
     learning_rate: float = setting(5e-4, "peak learning rate of AdamW", least=0)
     weight_decay: float = setting(0.0, "decoupled weight decay", least=0)
@@ -67,7 +71,8 @@ class Settings:
 
     def _check(self, spec, value) -> None:
         meta, name = spec.metadata, spec.name
-        if not isinstance(value, (int, float) if spec.type is float else spec.type) or isinstance(value, bool):
+        number_for_bool = isinstance(value, bool) != (spec.type is bool)
+        if not isinstance(value, (int, float) if spec.type is float else spec.type) or number_for_bool:
             raise UsageError(f"setting {name} takes {spec.type.__name__}, not {value!r}")
         if meta["choices"] and value not in meta["choices"]:
             raise UsageError(f"setting {name} is {value!r}; choose from {', '.join(meta['choices'])}")
@@ -86,8 +91,8 @@ def parse_setting(name: str, text: str):
     if spec is None:
         raise UsageError(f"no setting {name!r}; known: {', '.join(spec.name for spec in fields(Settings))}")
     try:
-        return spec.type(text)
-    except ValueError:
+        return {"true": True, "false": False}[text.lower()] if spec.type is bool else spec.type(text)
+    except (ValueError, KeyError):
         raise UsageError(f"setting {name} takes {spec.type.__name__}, not {text!r}") from None
 
 

@@ -5,14 +5,16 @@ import sys
 from pathlib import Path
 
 from idletune.errors import IdleTuneError
+from idletune.gguf_file import GgufFile
+from idletune.training.shape import ModelShape
 
 
 def graphs(arguments) -> None:
-    from .training_graphs import export_training_graphs, shape_of
+    from .training_graphs import export_training_graphs
 
-    shape = shape_of(arguments.model)
+    shape = ModelShape.of(GgufFile(arguments.model)).block
     export_training_graphs(shape, arguments.output)
-    print(f"wrote the training graphs of a {shape.hidden} wide model to {arguments.output}")
+    print(f"wrote the training graphs of a {shape.architecture} {shape.hidden} wide to {arguments.output}")
 
 
 def main(argv: list[str] | None = None) -> int:

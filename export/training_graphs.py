@@ -1,4 +1,4 @@
-"""Exports the training graphs of one model shape: block_forward, block_backward and head, as ONNX.
+"""Exports the training graphs of one model shape, as ONNX: a block forward and backward, and the head.
 
 All layers of a model have one shape, so one pair of graphs serves every layer; weights and adapter are
 inputs, and the files hold no parameters at all. Traced with make_fx (which takes the backward pass apart
@@ -10,20 +10,20 @@ import io
 import json
 import warnings
 from contextlib import redirect_stdout
-from dataclasses import fields
+from dataclasses import asdict
 from pathlib import Path
 
+import onnx
 import torch
-from idletune.gguf_file import GgufFile
-from idletune.training.shape import ModelShape
+import torch.nn.functional as F
+from idletune.training.shape import ATTENTION, LINEARS, BlockShape
 from torch._decomp import core_aten_decompositions
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from .architectures.llama import LINEARS, NORMS, Llama, Rows, Shape
+from .architectures import ARCHITECTURES, Block, Rows
 
 OPSET = 20
-ATTENTION = ("attn_q", "attn_k", "attn_v", "attn_output")
-VARIANTS = {"attention": ATTENTION, "all": LINEARS}
+VARIANTS = {"attention": ATTENTION, "all": LINEARS}  # which linear layers may carry an adapter
 ROW_INPUTS = ("cos", "sin", "slots", "places", "mask")
 
 
@@ -41,12 +41,23 @@ def export_graph(function, arguments: dict, outputs: list[str], dimensions: dict
     example = tuple(arguments.values())
     with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
-        _trace(function, example, outputs, arguments, dimensions).save(path)
+        model = _trace(function, example, outputs, arguments, dimensions).model_proto
+    onnx.save(_without_notes(model), path)
+
+
+def _without_notes(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The exporter writes down where in PyTorch every node came from: nine tenths of the file."""
+    for part in (*model.graph.node, model.graph, model):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    model.graph.ClearField("value_info")
+    return model
 
 
 def _trace(function, example, outputs, arguments, dimensions):
     traced = make_fx(
-        function, decomposition_table=core_aten_decompositions(), tracing_mode="symbolic",
+        lambda *values: function(*values),  # make_fx counts a method's self as an argument
+        decomposition_table=core_aten_decompositions(), tracing_mode="symbolic",
         _allow_non_fake_inputs=True,
     )(*example)
     traced.graph.eliminate_dead_code()
@@ -58,120 +69,140 @@ def _trace(function, example, outputs, arguments, dimensions):
     )
 
 
-def example_rows(shape: Shape, tokens=24, slots=3, longest=11) -> Rows:
-    """Inputs of plausible shapes for tracing; no two free dimensions are alike."""
+def unlike_sizes(shape: BlockShape, count: int) -> list[int]:
+    """Example sizes for free axes: tracing takes an axis for fixed when its size is also one of the model's."""
+    taken = {value for value in asdict(shape).values() if isinstance(value, int)}
+    taken |= {size for rows_columns in shape.linear_shapes().values() for size in rows_columns}
+    taken.add(shape.heads // shape.kv_heads)
+    return [prime for prime in (5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43) if prime not in taken][:count]
+
+
+def example_rows(shape: BlockShape, tokens: int, slots: int, longest: int) -> Rows:
+    """Inputs of plausible shapes for tracing."""
     return Rows(
         torch.randn(tokens, shape.head_dim), torch.randn(tokens, shape.head_dim),
         torch.randint(0, tokens, (slots, longest)), torch.arange(tokens), torch.zeros(slots, longest, longest),
     )
 
 
-def block_inputs(shape: Shape, targets, rank=5) -> tuple[dict, dict]:
+def block_inputs(block: Block, targets) -> tuple[dict, dict]:
     """Example inputs of a block and their free axes, in the graph's input order."""
+    rank, slots, longest, tokens = unlike_sizes(block.shape, 4)
     dim = {name: torch.export.Dim(name, min=2, max=1 << 20) for name in ("T", "B", "L")}
     rank_dim = torch.export.Dim("R", min=2, max=1024)
-    rows = example_rows(shape)
-    inputs = {"x": torch.randn(len(rows.cos), shape.hidden), **vars(rows)}
+    rows = example_rows(block.shape, tokens, slots, longest)
+    inputs = {"x": torch.randn(len(rows.cos), block.shape.hidden), **vars(rows)}
     free = {
         "dy": {0: dim["T"]}, "x": {0: dim["T"]}, "cos": {0: dim["T"]}, "sin": {0: dim["T"]},
         "slots": {0: dim["B"], 1: dim["L"]}, "places": {0: dim["T"]},
         "mask": {0: dim["B"], 1: dim["L"], 2: dim["L"]},
     }
-    weights = shape.weight_shapes()
-    inputs |= {name: torch.randn(weights[name]) * 0.05 for name in NORMS + LINEARS}
+    linears = block.shape.linear_shapes()
+    inputs |= {name: torch.randn(size) * 0.05 for name, size in (block.vector_sizes() | linears).items()}
     inputs["scale"] = torch.tensor(2.0)
     for name in targets:
-        rows_out, columns = weights[name]
+        rows_out, columns = linears[name]
         inputs[f"{name}.lora_a"] = torch.randn(rank, columns) * 0.05
         inputs[f"{name}.lora_b"] = torch.randn(rows_out, rank) * 0.05
         free[f"{name}.lora_a"], free[f"{name}.lora_b"] = {0: rank_dim}, {1: rank_dim}
     return inputs, free
 
 
-def saved_shapes(shape: Shape, tokens: int) -> dict[str, torch.Tensor]:
-    q, kv = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
-    widths = dict(q=q, k=kv, v=kv, o=q, middle=shape.hidden, gate=shape.feed_forward, up=shape.feed_forward)
-    return {name: torch.randn(tokens, width) for name, width in widths.items()}
-
-
-def unflatten(names, values, targets):
+def unflatten(block: Block, names, values, targets):
     """The graph's flat inputs as the architecture's arguments: x, w, lora, scale, rows."""
     named = dict(zip(names, values))
     lora = {t: (named[f"{t}.lora_a"], named[f"{t}.lora_b"]) for t in targets}
-    weights = {name: named[name] for name in NORMS + LINEARS}
+    weights = {name: named[name] for name in (*block.vectors, *LINEARS)}
     return named["x"], weights, lora, named["scale"], Rows(*(named[name] for name in ROW_INPUTS))
 
 
-def export_block(shape: Shape, targets, folder: Path) -> None:
+def export_block(block: Block, targets, folder: Path) -> None:
     """Write block_forward.onnx and block_backward.onnx for adapters on `targets`."""
-    block = Llama(shape)
-    inputs, free = block_inputs(shape, targets)
+    inputs, free = block_inputs(block, targets)
     names = list(inputs)
 
     def forward(*values):
-        return block.forward(*unflatten(names, values, targets))
+        return block.forward(*unflatten(block, names, values, targets))
 
     export_graph(forward, inputs, ["y", *block.saved], free, folder / "block_forward.onnx")
 
-    tokens = len(inputs["x"])
-    saved = saved_shapes(shape, tokens)
+    saved = {name: torch.randn(len(inputs["x"]), width) for name, width in block.saved_widths().items()}
     free |= {name: free["x"] for name in saved}
     arguments = {"dy": torch.randn_like(inputs["x"]), **saved, **inputs}
 
     def backward(dy, *values):
         kept, rest = values[: len(saved)], values[len(saved) :]
-        dx, lora = block.backward(dy, rest[0], kept, *unflatten(names, rest, targets)[1:])
+        dx, lora = block.backward(dy, rest[0], kept, *unflatten(block, names, rest, targets)[1:])
         return (dx, *(gradient for target in targets for gradient in lora[target]))
 
     outputs = ["dx", *(f"{target}.{side}" for target in targets for side in ("d_lora_a", "d_lora_b"))]
     export_graph(backward, arguments, outputs, free, folder / "block_backward.onnx")
 
 
-def head_loss(shape: Shape):
-    """The last norm, the logits and the cross-entropy of labelled positions, with the gradient of x.
+class Head:
+    """The last norm, logits and cross-entropy, a part of the vocabulary at a time.
 
-    Written out (softmax @ E - E[label]) so that no one-hot or scatter of the vocabulary's width is made.
+    What is carried from part to part are the highest logit so far, the sum of exp(logit - highest) and, for
+    gradients, the sum of exp(logit - highest) times the part's embeddings; all are rescaled when the highest
+    changes (the online softmax of Milakov & Gimelshein 2018, arXiv 1805.02867). So neither the whole output
+    matrix nor the whole vocabulary's logits ever need to be in memory, and no logit is computed twice.
     """
-    block = Llama(shape)
 
-    def head(x, labels, norm, embedding):
+    def __init__(self, block: Block):
+        self.block = block
+
+    def total(self, x, norm, embedding, highest, total):
+        """One part of the vocabulary, for the loss alone: highest and total with this part."""
+        logits = F.linear(self.block.norm(x, norm), embedding)
+        new = torch.maximum(highest, logits.amax(-1, keepdim=True))
+        return new, total * torch.exp(highest - new) + torch.exp(logits - new).sum(-1, keepdim=True)
+
+    def gather(self, x, norm, embedding, highest, total, gathered):
+        """One part of the vocabulary, with what the gradient needs."""
+        logits = F.linear(self.block.norm(x, norm), embedding)
+        new = torch.maximum(highest, logits.amax(-1, keepdim=True))
+        odds, fade = torch.exp(logits - new), torch.exp(highest - new)
+        return new, total * fade + odds.sum(-1, keepdim=True), gathered * fade + torch.matmul(odds, embedding)
+
+    def end(self, x, norm, wanted, highest, total, gathered):
+        """loss (n,) in nats, and dx (n, hidden) of the summed loss; `wanted` are the labels' embeddings."""
         x = x.detach().requires_grad_()
-        h = block.norm(x, norm)
-        logits = torch.nn.functional.linear(h, embedding)
-        highest = logits.amax(-1, keepdim=True)
-        odds = torch.exp(logits - highest)
-        total = odds.sum(-1, keepdim=True)
-        wanted = embedding.index_select(0, labels)
+        h = self.block.norm(x, norm)
         loss = (torch.log(total) + highest).squeeze(-1) - (h * wanted).sum(-1)
-        dh = torch.matmul(odds, embedding) / total - wanted
+        dh = gathered / total - wanted
         return loss.detach(), torch.autograd.grad(h, x, dh.detach())[0]
 
-    return head
 
-
-def export_head(shape: Shape, folder: Path) -> None:
-    """Write head.onnx: x (n, hidden), labels (n,) -> loss (n,) in nats, dx (n, hidden) of the summed loss."""
+def export_head(block: Block, folder: Path) -> None:
+    """Write head_total.onnx, head_gather.onnx and head_end.onnx (see `Head`)."""
+    head, hidden = Head(block), block.shape.hidden
     n = torch.export.Dim("n", min=2, max=1 << 20)
-    vocabulary = torch.export.Dim("V", min=2, max=1 << 20)
-    inputs = {
-        "x": torch.randn(7, shape.hidden), "labels": torch.randint(0, 64, (7,)),
-        "norm": torch.ones(shape.hidden), "embedding": torch.randn(64, shape.hidden),
-    }
-    free = {"x": {0: n}, "labels": {0: n}, "embedding": {0: vocabulary}}
-    export_graph(head_loss(shape), inputs, ["loss", "dx"], free, folder / "head.onnx")
+    part = torch.export.Dim("V", min=2, max=1 << 20)
+    count, words = unlike_sizes(block.shape, 2)
+    rows = {"x": torch.randn(count, hidden), "norm": torch.ones(hidden)}
+    sums = {"highest": torch.randn(count, 1), "total": torch.rand(count, 1) + 1}
+    gathered = {"gathered": torch.randn(count, hidden)}
+    free = {name: {0: n} for name in ("x", "wanted", "highest", "total", "gathered")} | {"embedding": {0: part}}
+    embedding, wanted = {"embedding": torch.randn(words, hidden)}, {"wanted": torch.randn(count, hidden)}
+    after = ["new_highest", "new_total"]
+    export_graph(head.total, rows | embedding | sums, after, free, folder / "head_total.onnx")
+    inputs = rows | embedding | sums | gathered
+    export_graph(head.gather, inputs, [*after, "new_gathered"], free, folder / "head_gather.onnx")
+    export_graph(head.end, rows | wanted | sums | gathered, ["loss", "dx"], free, folder / "head_end.onnx")
 
 
-def shape_of(gguf_path: Path) -> Shape:
-    """The graphs' shape of a GGUF model."""
-    model = ModelShape.of(GgufFile(gguf_path))
-    return Shape(**{field.name: getattr(model, field.name) for field in fields(Shape)})
+def export_training_graphs(shape: BlockShape, folder: Path, variants=VARIANTS) -> None:
+    """Write the training graphs of `shape` under `folder`, and shape.json, which tells the device what they take.
 
-
-def export_training_graphs(shape: Shape, folder: Path) -> None:
-    """Write all training graphs of `shape` and shape.json under `folder`."""
+    `variants` (see VARIANTS) are the sets of linear layers that may carry an adapter.
+    """
+    block = ARCHITECTURES[shape.architecture](shape)
     folder.mkdir(parents=True, exist_ok=True)
-    export_head(shape, folder)
-    for variant, targets in VARIANTS.items():
+    export_head(block, folder)
+    for variant in variants:
         (folder / variant).mkdir(exist_ok=True)
-        export_block(shape, targets, folder / variant)
-    (folder / "shape.json").write_text(json.dumps({"architecture": "llama", **vars(shape)}, indent=1) + "\n")
+        export_block(block, VARIANTS[variant], folder / variant)
+    description = {
+        **asdict(shape), "rotary": block.rotary, "vectors": block.vector_sizes(), "saved": block.saved_widths(),
+    }
+    (folder / "shape.json").write_text(json.dumps(description, indent=1) + "\n")

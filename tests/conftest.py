@@ -45,8 +45,6 @@ def tiny_path(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_graphs(tmp_path_factory, tiny_path) -> Path:
     """Training graphs exported for the tiny model's shape."""
-    from idletune_export.training_graphs import export_training_graphs, shape_of
+    from reference import make_graphs
 
-    folder = tmp_path_factory.mktemp("graphs")
-    export_training_graphs(shape_of(tiny_path), folder)
-    return folder
+    return make_graphs(tiny_path, tmp_path_factory.mktemp("graphs"))

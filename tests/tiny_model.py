@@ -1,4 +1,4 @@
-"""A tiny random llama GGUF with a byte-level tokenizer: everything but sense, in a few hundred KB."""
+"""A tiny random GGUF with a byte-level tokenizer: everything but sense, in a few hundred KB."""
 
 from pathlib import Path
 
@@ -19,16 +19,28 @@ def byte_alphabet() -> list[str]:
     return [chr(b) if b in plain else chr(next(others)) for b in range(256)]
 
 
+VECTORS = {  # norms and biases of a block
+    "llama": ("attn_norm", "ffn_norm"),
+    "qwen2": ("attn_norm", "ffn_norm", "attn_q.bias", "attn_k.bias", "attn_v.bias"),
+    "qwen3": ("attn_norm", "ffn_norm", "attn_q_norm", "attn_k_norm"),
+    "gemma3": ("attn_norm", "attn_q_norm", "attn_k_norm", "post_attention_norm", "ffn_norm", "post_ffw_norm"),
+}
+
+
 def write_tiny_model(
     path: Path, *, types=None, default="Q8_0", hidden=64, layers=2, heads=4, kv_heads=2, feed_forward=96,
-    seed=0, tied=True, architecture="llama",
+    head_dim=0, window=0, seed=0, tied=True, architecture="llama",
 ) -> Path:
     """Write the model; `types` maps a tensor's short name (attn_q) to a GGUF type name."""
     rng, types = np.random.default_rng(seed), types or {}
-    vocabulary = [*SPECIAL, *byte_alphabet(), "th"]
+    vocabulary, head_dim = [*SPECIAL, *byte_alphabet(), "th"], head_dim or hidden // heads
     writer = gguf.GGUFWriter(path, architecture)
     _write_metadata(writer, hidden, layers, heads, kv_heads, feed_forward, vocabulary)
-    head_dim = hidden // heads
+    if head_dim * heads != hidden:
+        writer.add_key_length(head_dim)
+        writer.add_value_length(head_dim)
+    if window:
+        writer.add_sliding_window(window)
 
     def add(name, rows, columns, spread=0.06):
         short = name.split(".")[-2]
@@ -37,21 +49,25 @@ def write_tiny_model(
         data = gguf.quants.quantize(weights, kind)
         writer.add_tensor(name, data, raw_dtype=kind)
 
-    def add_norm(name):
-        writer.add_tensor(name, (1 + 0.1 * rng.standard_normal(hidden)).astype(np.float32))
+    def add_vector(name, size, mean=1.0):
+        writer.add_tensor(name, (mean + 0.1 * rng.standard_normal(size)).astype(np.float32))
 
     add("token_embd.weight", len(vocabulary), hidden, 0.5)
-    add_norm("output_norm.weight")
+    add_vector("output_norm.weight", hidden)
     if not tied:
         add("output.weight", len(vocabulary), hidden, 0.2)
+    linears = {
+        "attn_q": (heads * head_dim, hidden), "attn_k": (kv_heads * head_dim, hidden),
+        "attn_v": (kv_heads * head_dim, hidden), "attn_output": (hidden, heads * head_dim),
+        "ffn_gate": (feed_forward, hidden), "ffn_up": (feed_forward, hidden), "ffn_down": (hidden, feed_forward),
+    }
     for n in range(layers):
-        add_norm(f"blk.{n}.attn_norm.weight")
-        add_norm(f"blk.{n}.ffn_norm.weight")
-        for name, rows, columns in (
-            ("attn_q", heads * head_dim, hidden), ("attn_k", kv_heads * head_dim, hidden),
-            ("attn_v", kv_heads * head_dim, hidden), ("attn_output", hidden, heads * head_dim),
-            ("ffn_gate", feed_forward, hidden), ("ffn_up", feed_forward, hidden), ("ffn_down", hidden, feed_forward),
-        ):
+        for name in VECTORS.get(architecture, VECTORS["llama"]):
+            if name.endswith(".bias"):
+                add_vector(f"blk.{n}.{name}", linears[name.removesuffix(".bias")][0], mean=0.0)
+            else:
+                add_vector(f"blk.{n}.{name}.weight", head_dim if name in ("attn_q_norm", "attn_k_norm") else hidden)
+        for name, (rows, columns) in linears.items():
             add(f"blk.{n}.{name}.weight", rows, columns, 0.15)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()

@@ -3,19 +3,19 @@
 Memory is one layer's weights plus what is kept per layer. Two ways, with the same arithmetic:
 - saved: the forward pass keeps every product with a frozen weight; the backward pass repeats none;
 - recompute: only each layer's input is kept, and the forward graph runs once more per layer.
+Layers below the first that carries an adapter are walked upwards only, and nothing of them is kept.
 """
 
 import numpy as np
 
 from ..errors import DamagedDataError
 from .graph import Graph
+from .graph_files import GraphFiles
+from .head import Head
 from .lora import Lora
 from .rows import Row, rotary_angles
-from .shape import TARGETS, ModelShape
+from .shape import ATTENTION, Attention, ModelShape
 from .weights import Weights
-
-HEAD_CHUNK = 64  # labelled positions whose logits are held at once
-ATTENTION_TARGETS = {TARGETS[name] for name in ("q", "k", "v", "o")}
 
 
 class Arena:
@@ -33,53 +33,65 @@ class Arena:
 
 
 class Layers:
-    """Runs the three training graphs of a model over its layers."""
+    """Runs the training graphs of a model over its layers."""
 
-    def __init__(self, weights: Weights, graphs, lora: Lora, *, threads: int, recompute: bool):
+    def __init__(self, weights: Weights, graphs: GraphFiles, lora: Lora, *, threads: int, recompute: bool):
         self.shape: ModelShape = weights.shape
-        self.weights, self.lora, self.recompute = weights, lora, recompute
-        variant = "attention" if set(lora.names) <= ATTENTION_TARGETS else "all"
-        self._forward = Graph(graphs / variant / "block_forward.onnx", threads)
-        self._backward = Graph(graphs / variant / "block_backward.onnx", threads)
-        self._head = Graph(graphs / "head.onnx", threads)
+        self.weights, self.graphs, self.lora, self.recompute = weights, graphs, lora, recompute
+        variant = "attention" if set(lora.names) <= set(ATTENTION) else "all"
+        self._forward = Graph(graphs.folder / variant / "block_forward.onnx", threads)
+        self._backward = Graph(graphs.folder / variant / "block_backward.onnx", threads)
+        self._head = Head(weights, graphs.folder, threads)
         self._arena = Arena()
         self._untrained = self._zero_adapters()
 
+    def entering(self, row: Row) -> np.ndarray:
+        """What enters the first layer with an adapter: float32 (T, hidden). It does not change with training."""
+        return self._walk(self.weights.embed(row.tokens), RowInputs(row, self), range(self.lora.first)).copy()
+
     def loss(self, row: Row) -> tuple[float, int]:
         """Summed cross-entropy in nats over the row's labelled positions, and their number."""
-        x, common = self.weights.embed(row.tokens), self._row_inputs(row)
-        for number in range(self.shape.layers):
-            y = self._arena.take(("y", number % 2), x.shape)
-            self._forward.run({"x": x, **common, **self._parameters(number)}, {"y": y})
-            x = y
-        return self._loss_of(x, row, None)
+        x = self._walk(self._start(row), RowInputs(row, self), range(self.lora.first, self.shape.layers))
+        at = row.labelled
+        return self._head.loss(np.ascontiguousarray(x[at]), row.labels[at]), len(at)
 
     def gradients(self, row: Row, out: np.ndarray, scale: float) -> tuple[float, int]:
         """Like `loss`, and adds `scale` times the gradient of the summed loss to `out` (flat, lora.size)."""
         inputs, saved, common = self._walk_up(row)
-        dx = np.zeros_like(inputs[-1])
-        total, count = self._loss_of(inputs[-1], row, dx)
+        total, dx = self._head_gradient(inputs[self.shape.layers], row)
         if not np.isfinite(total):
             raise DamagedDataError("the loss is not finite: the base model or the adapter holds NaN; fetch it again")
         dx *= np.float32(scale)
         collected = self.lora.views(out)
-        for number in reversed(range(self.shape.layers)):
+        for number in reversed(range(self.lora.first, self.shape.layers)):
             dx = self._step_down(number, dx, inputs[number], saved[number], common, collected[number])
-        return total, count
+        return total, len(row.labelled)
+
+    def _start(self, row: Row) -> np.ndarray:
+        return self.entering(row) if row.entering is None else row.entering
+
+    def _walk(self, x: np.ndarray, common: "RowInputs", numbers: range) -> np.ndarray:
+        """Through some layers, keeping nothing."""
+        for number in numbers:
+            y = self._arena.take(("walk", number % 2), x.shape)
+            self._forward.run({"x": x, **common.of(number), **self._parameters(number)}, {"y": y})
+            x = y
+        return x
 
     def _walk_up(self, row: Row):
-        x, common = self.weights.embed(row.tokens), self._row_inputs(row)
-        inputs, saved = [x], []
-        for number in range(self.shape.layers):
-            y = self._arena.take(("y", number), x.shape)
-            kept = {} if self.recompute else self._saved_arrays(number, len(x))
-            self._forward.run({"x": inputs[-1], **common, **self._parameters(number)}, {"y": y, **kept})
-            inputs.append(y)
-            saved.append(kept)
+        """Through the layers with adapters, keeping what the way back needs, by layer number."""
+        common, first = RowInputs(row, self), self.lora.first
+        inputs, saved = {first: self._start(row)}, {}
+        for number in range(first, self.shape.layers):
+            x = inputs[number]
+            y = inputs[number + 1] = self._arena.take(("y", number), x.shape)
+            saved[number] = {} if self.recompute else self._saved_arrays(number, len(x))
+            feeds = {"x": x, **common.of(number), **self._parameters(number)}
+            self._forward.run(feeds, {"y": y, **saved[number]})
         return inputs, saved, common
 
     def _step_down(self, number, dx, x, saved, common, collected) -> np.ndarray:
-        feeds = {"x": x, **common, **self._parameters(number)}
+        feeds = {"x": x, **common.of(number), **self._parameters(number)}
         if self.recompute:
             saved = self._saved_arrays(0, len(x))
             self._forward.run(feeds, saved)
@@ -91,26 +103,13 @@ class Layers:
             view += grads[name]
         return below
 
-    def _loss_of(self, x, row: Row, dx) -> tuple[float, int]:
-        """The head on labelled positions only, in chunks; fills dx where it is asked for."""
-        positions, total = row.labelled, 0.0
-        for start in range(0, len(positions), HEAD_CHUNK):
-            at = positions[start : start + HEAD_CHUNK]
-            feeds = {
-                "x": np.ascontiguousarray(x[at]), "labels": np.ascontiguousarray(row.labels[at]),
-                "norm": self.weights.output_norm, "embedding": self.weights.output,
-            }
-            loss, d = np.empty(len(at), np.float32), np.empty((len(at), self.shape.hidden), np.float32)
-            self._head.run(feeds, {"loss": loss, "dx": d})
-            total += float(loss.sum(dtype=np.float64))
-            if dx is not None:
-                dx[at] = d
-        return total, len(positions)
-
-    def _row_inputs(self, row: Row) -> dict[str, np.ndarray]:
-        cos, sin = rotary_angles(row.positions, self.shape.head_dim, self.shape.rope_base)
-        scale = np.array(self.lora.scale, np.float32)
-        return {"cos": cos, "sin": sin, "slots": row.slots, "places": row.places, "mask": row.mask, "scale": scale}
+    def _head_gradient(self, x: np.ndarray, row: Row) -> tuple[float, np.ndarray]:
+        """Loss on the labelled positions, and its gradient on all."""
+        at = row.labelled
+        dx, d = np.zeros_like(x), np.empty((len(at), x.shape[1]), np.float32)
+        total = self._head.gradient(np.ascontiguousarray(x[at]), row.labels[at], d)
+        dx[at] = d
+        return total, dx
 
     def _parameters(self, number: int) -> dict[str, np.ndarray]:
         return {**self.weights.layer(number), **self._adapter(number)}
@@ -122,15 +121,36 @@ class Layers:
         """The graphs take an adapter for each of their targets; those not trained get one of zeros."""
         shapes, zeros = self.shape.linear_shapes(), {}
         for name in shapes:
-            if f"{name}.lora_a" in self._forward.inputs and name not in self.lora.names:
+            if f"{name}.lora_a" in self._forward.inputs:
                 rows, columns = shapes[name]
                 zeros[f"{name}.lora_a"] = np.zeros((self.lora.rank, columns), np.float32)
                 zeros[f"{name}.lora_b"] = np.zeros((rows, self.lora.rank), np.float32)
         return zeros
 
     def _saved_arrays(self, number: int, tokens: int) -> dict[str, np.ndarray]:
-        widths = self.shape.saved_widths()
-        return {name: self._arena.take((name, number), (tokens, width)) for name, width in widths.items()}
+        return {name: self._arena.take((name, number), (tokens, width)) for name, width in self.graphs.saved.items()}
+
+
+class RowInputs:
+    """What a row's layers have in common; local and global layers see positions differently."""
+
+    def __init__(self, row: Row, layers: Layers):
+        self._row, self._shape, self._pairs = row, layers.shape, layers.graphs.rotary
+        self._scale = np.array(layers.lora.scale, np.float32)
+        self._made: dict[Attention, dict] = {}
+
+    def of(self, number: int) -> dict[str, np.ndarray]:
+        """The inputs of one layer."""
+        attention = self._shape.attention(number)
+        if attention not in self._made:
+            self._made[attention] = self._make(attention)
+        return self._made[attention]
+
+    def _make(self, attention: Attention) -> dict[str, np.ndarray]:
+        row = self._row
+        cos, sin = rotary_angles(row.positions, self._shape.head_dim, attention.rope_base, self._pairs)
+        mask = row.mask_within(attention.window)
+        return {"cos": cos, "sin": sin, "slots": row.slots, "places": row.places, "mask": mask, "scale": self._scale}
 
 
 def _gradient_name(name: str) -> str:

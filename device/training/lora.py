@@ -6,6 +6,9 @@ Names and layout: llama.cpp's adapter GGUF (`blk.N.attn_q.weight.lora_a`, numpy 
 """
 
 import math
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +16,8 @@ import numpy as np
 from ..errors import DamagedDataError, UsageError
 from ..gguf_file import GgufFile
 from .shape import TARGETS, ModelShape
+
+ADAPTER_TENSOR = re.compile(r"blk\.(\d+)\.(\w+)\.weight\.lora_[ab]")
 
 
 def target_names(targets: str) -> tuple[str, ...]:
@@ -25,14 +30,16 @@ def target_names(targets: str) -> tuple[str, ...]:
 
 
 class Lora:
-    """Parameters `flat` float32 (n,) and `layers`: per layer {name.lora_a: view, name.lora_b: view}."""
+    """Parameters `flat` float32 (n,) and `layers`: per layer {name.lora_a: view, name.lora_b: view}, empty below
+    layer `first`. `top_layers` of the model, counted from its output, carry an adapter; 0 = all."""
 
-    def __init__(self, shape: ModelShape, targets: str, rank: int, alpha: float, flat: np.ndarray | None = None):
+    def __init__(self, shape: ModelShape, targets: str, rank: int, alpha: float, top_layers: int = 0):
         if not 1 <= rank <= 64:
             raise UsageError(f"rank {rank} is out of range; choose 1 to 64")
         self.shape, self.targets, self.rank, self.alpha = shape, targets, rank, float(alpha)
+        self.first = max(0, shape.layers - top_layers) if top_layers else 0
         self.names = target_names(targets)
-        self.flat = np.zeros(self.size, np.float32) if flat is None else flat
+        self.flat = np.zeros(self.size, np.float32)
         self.layers = self.views(self.flat)
 
     @property
@@ -42,12 +49,12 @@ class Lora:
     @property
     def size(self) -> int:
         shapes = self.shape.linear_shapes()
-        return self.shape.layers * sum(self.rank * sum(shapes[name]) for name in self.names)
+        return (self.shape.layers - self.first) * sum(self.rank * sum(shapes[name]) for name in self.names)
 
     def views(self, flat: np.ndarray) -> list[dict[str, np.ndarray]]:
         """Any vector of the parameters' length (a gradient, a moment) as named tensors per layer."""
-        shapes, layers, at = self.shape.linear_shapes(), [], 0
-        for _ in range(self.shape.layers):
+        shapes, layers, at = self.shape.linear_shapes(), [{} for _ in range(self.first)], 0
+        for _ in range(self.first, self.shape.layers):
             views = {}
             for name in self.names:
                 rows, columns = shapes[name]
@@ -69,6 +76,15 @@ class Lora:
                     view[...] = generator.uniform(-bound, bound, view.shape)
         return self
 
+    @contextmanager
+    def silenced(self) -> Iterator[None]:
+        """The base model alone, for as long as it lasts."""
+        alpha, self.alpha = self.alpha, 0.0
+        try:
+            yield
+        finally:
+            self.alpha = alpha
+
     def weaken(self, factor: float) -> None:
         """Multiply the whole update by `factor`, by way of alpha: the tensors stay as they were trained."""
         self.alpha *= factor
@@ -82,16 +98,33 @@ class Lora:
         }
 
 
+def dropout_mask(lora: Lora, rate: float, seed: list[int]) -> np.ndarray | None:
+    """Factors for every parameter that drop inputs of the adapter with probability `rate`; None where it is 0.
+
+    One choice of inputs for a whole row (Gal & Ghahramani 2016, arXiv 1512.05287): dropping an input is
+    zeroing its column of A, which costs nothing in the graphs and keeps no mask per token.
+    """
+    if not rate:
+        return None
+    generator, mask = np.random.default_rng(seed), np.ones(lora.size, np.float32)
+    for views in lora.views(mask):
+        for name, view in views.items():
+            if name.endswith("lora_a"):
+                view *= (generator.random(view.shape[1]) >= rate) / np.float32(1 - rate)
+    return mask
+
+
 def read_adapter(path: Path, shape: ModelShape) -> Lora:
     """The parameters of an adapter GGUF; DamagedDataError when it does not fit the model's shape."""
     file = GgufFile(path)
     short = {gguf: name for name, gguf in TARGETS.items()}
-    names = {name.split(".")[2] for name in file.tensors}
-    if not names or not names <= set(short):
-        raise DamagedDataError(f"{path} has no LoRA tensors this model knows; train a new adapter")
+    parts = [match.groups() for match in map(ADAPTER_TENSOR.fullmatch, file.tensors) if match]
+    names, layers = {name for _, name in parts}, {int(layer) for layer, _ in parts}
+    if len(parts) != len(file.tensors) or not names or not names <= set(short):
+        raise DamagedDataError(f"{path} has no LoRA tensors this model knows, or others too; train a new adapter")
     targets = ",".join(name for name in TARGETS if TARGETS[name] in names)
     rank = next(tensor.shape[0] for name, tensor in file.tensors.items() if name.endswith("lora_a"))
-    lora = Lora(shape, targets, rank, file.metadata.get("adapter.lora.alpha", rank))
+    lora = Lora(shape, targets, rank, file.metadata.get("adapter.lora.alpha", rank), max(1, shape.layers - min(layers)))
     for name, view in lora.tensors().items():
         if name not in file.tensors or file.tensor(name).shape != view.shape:
             raise DamagedDataError(f"{path} does not fit the base model at {name}; it was made for another")

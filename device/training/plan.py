@@ -1,20 +1,24 @@
 """Fits training into a memory budget: what is kept, what is computed again, and what that comes to.
 
 From fast to small: every frozen product saved or each layer recomputed; as many layers as fit kept
-unpacked, the rest unpacked when their turn comes. Both choices change only time and memory, never a result.
+unpacked, then the output matrix; the rest is unpacked when its turn comes. None of it changes a result.
 """
 
 from dataclasses import dataclass
 
 from ..errors import UsageError
-from .layers import HEAD_CHUNK
-from .shape import ModelShape
+from .graph_files import GraphFiles
+from .lora import Lora
+from .weights import CHUNK_WEIGHTS, OUTPUT_ROWS
 
 MB = 1_000_000
 FLOAT = 4
-BLOCK_TEMPORARIES = 14  # (tokens, feed_forward) arrays alive at once inside the backward graph
-SCORE_TEMPORARIES = 6  # (heads, tokens, tokens) arrays alive at once in attention, at worst
-LOGIT_TEMPORARIES = 3  # (chunk, vocabulary) arrays alive at once in the head
+BLOCK_TEMPORARIES = 9  # (tokens, feed_forward) arrays alive at once inside the backward graph
+SCORE_TEMPORARIES = 4  # (heads, tokens, tokens) arrays alive at once in attention, at worst
+LOGIT_TEMPORARIES = 3  # (tokens, OUTPUT_ROWS) arrays alive at once in the head
+UNPACK_TEMPORARIES = 4  # (CHUNK_WEIGHTS,) arrays alive at once while blocks are unpacked
+ADAPTER_COPIES = 6  # the parameters, both moments, the gradient and two temporaries of the optimizer
+GRAPHS_MB = 15  # the loaded graphs and ONNX Runtime's own
 
 
 @dataclass(frozen=True)
@@ -22,34 +26,71 @@ class MemoryPlan:
     """How to train within a budget; `megabytes` is the estimate for the trainer alone."""
 
     recompute: bool
-    resident_layers: int
+    resident: range  # layers that stay unpacked
+    resident_output: bool
     megabytes: int
 
     def __str__(self) -> str:
         kept = "recomputes each layer" if self.recompute else "saves every frozen product"
-        return f"{kept}, {self.resident_layers} layers stay unpacked, about {self.megabytes} MB"
+        output = " and the output matrix" if self.resident_output else ""
+        return f"{kept}, {len(self.resident)} layers{output} stay unpacked, about {self.megabytes} MB"
 
 
-def plan_memory(shape: ModelShape, row_tokens: int, memory_mb: int) -> MemoryPlan:
-    """The fastest plan within `memory_mb`; UsageError names the smallest budget that would work."""
+def plan_memory(lora: Lora, graphs: GraphFiles, row_tokens: int, memory_mb: int, cached_tokens: int = 0) -> MemoryPlan:
+    """The fastest plan within `memory_mb`; UsageError names the smallest budget that would work.
+
+    `cached_tokens`: of all examples, whose values at the first trained layer are kept.
+    """
+    sizes = Sizes(lora, graphs, row_tokens, cached_tokens if lora.first else 0)
     for recompute in (False, True):
-        least = estimate(shape, row_tokens, recompute, 0)
+        least = sizes.megabytes(recompute, 0, False)
         if least <= memory_mb:
-            fitting = (estimate(shape, row_tokens, recompute, n) <= memory_mb for n in range(1, shape.layers + 1))
-            resident = sum(fitting)
-            return MemoryPlan(recompute, resident, estimate(shape, row_tokens, recompute, resident))
+            return _fill(sizes, recompute, memory_mb)
     raise UsageError(
         f"a memory budget of {memory_mb} MB is too small for rows of {row_tokens} tokens; "
         f"give at least {least} MB (setting memory_mb) or shorter rows (row_tokens)"
     )
 
 
-def estimate(shape: ModelShape, row_tokens: int, recompute: bool, resident_layers: int) -> int:
-    """Megabytes the trainer takes beyond the interpreter and the mapped file."""
-    layer = sum(rows * columns for rows, columns in shape.linear_shapes().values())
-    weights = layer * (resident_layers + 1)
-    head = shape.vocabulary * (shape.hidden + HEAD_CHUNK * LOGIT_TEMPORARIES)
-    saved = sum(shape.saved_widths().values()) * (1 if recompute else shape.layers)
-    kept = row_tokens * (saved + shape.hidden * shape.layers)
-    inner = row_tokens * (BLOCK_TEMPORARIES * shape.feed_forward + SCORE_TEMPORARIES * shape.heads * row_tokens)
-    return -(-(weights + head + kept + inner) * FLOAT // MB)
+def _fill(sizes: "Sizes", recompute: bool, memory_mb: int) -> MemoryPlan:
+    """Spend what is left on unpacked layers, from the top (those are needed twice), then on the output matrix."""
+    layers = sizes.lora.shape.layers
+    count = sum(sizes.megabytes(recompute, n, False) <= memory_mb for n in range(1, layers + 1))
+    output = count == layers and sizes.megabytes(recompute, count, True) <= memory_mb
+    return MemoryPlan(recompute, range(layers - count, layers), output, sizes.megabytes(recompute, count, output))
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What a run takes beyond the interpreter and the mapped file."""
+
+    lora: Lora
+    graphs: GraphFiles
+    row_tokens: int
+    cached_tokens: int
+
+    def megabytes(self, recompute: bool, resident_layers: int, resident_output: bool) -> int:
+        values = self.weights(resident_layers, resident_output) + self.kept(recompute) + self.inner()
+        return -(-values * FLOAT // MB) + GRAPHS_MB
+
+    def weights(self, resident_layers: int, resident_output: bool) -> int:
+        shape = self.lora.shape
+        layer = sum(rows * columns for rows, columns in shape.linear_shapes().values())
+        output = shape.vocabulary if resident_output else min(OUTPUT_ROWS, shape.vocabulary)
+        streamed = resident_layers < shape.layers
+        return layer * (resident_layers + streamed) + output * shape.hidden
+
+    def kept(self, recompute: bool) -> int:
+        """Values that outlive a layer: saved products, layer inputs, cached activations, the adapter."""
+        shape, layers = self.lora.shape, self.lora.shape.layers - self.lora.first
+        saved = sum(self.graphs.saved.values()) * (1 if recompute else layers)
+        rows = self.row_tokens * (saved + shape.hidden * layers) + self.cached_tokens * shape.hidden
+        return rows + self.lora.size * ADAPTER_COPIES
+
+    def inner(self) -> int:
+        """Temporaries of the largest graph: they take turns, so the largest counts."""
+        shape, tokens = self.lora.shape, self.row_tokens
+        scores = SCORE_TEMPORARIES * shape.heads * tokens * tokens
+        block = BLOCK_TEMPORARIES * tokens * shape.feed_forward + scores
+        head = LOGIT_TEMPORARIES * tokens * min(OUTPUT_ROWS, shape.vocabulary)
+        return max(block, head, UNPACK_TEMPORARIES * CHUNK_WEIGHTS)

@@ -26,7 +26,8 @@ class Example(NamedTuple):
 @dataclass(frozen=True)
 class Row:
     """T tokens of several sets: tokens, labels, positions int64 (T,); slots int64 (B, L) into the tokens;
-    places int64 (T,), each token's index in the flattened slots; mask float32 (B, L, L)."""
+    places int64 (T,), each token's index in the flattened slots; mask float32 (B, L, L); and, where they are
+    known already, the values that enter the first trained layer, float32 (T, hidden)."""
 
     tokens: np.ndarray
     labels: np.ndarray
@@ -34,10 +35,19 @@ class Row:
     slots: np.ndarray
     places: np.ndarray
     mask: np.ndarray
+    entering: np.ndarray | None = None
 
     @property
     def labelled(self) -> np.ndarray:
         return np.flatnonzero(self.labels >= 0)
+
+    def mask_within(self, window: int) -> np.ndarray:
+        """The mask of a layer that looks back `window` tokens (0 = as far as the set goes)."""
+        longest = self.mask.shape[-1]
+        if not 0 < window < longest:
+            return self.mask
+        # A slot holds whole sets in order, so distances in a slot are distances in its sets.
+        return np.where(np.tri(longest, k=-window, dtype=bool), MASKED, self.mask)
 
 
 def plan_rows(lengths: list[int], row_tokens: int, order: np.ndarray) -> list[list[int]]:
@@ -52,8 +62,8 @@ def plan_rows(lengths: list[int], row_tokens: int, order: np.ndarray) -> list[li
     return [*rows, current] if current else rows
 
 
-def make_row(examples: list[Example]) -> Row:
-    """Lay whole sets out as one row."""
+def make_row(examples: list[Example], entering: list[np.ndarray] | None = None) -> Row:
+    """Lay whole sets out as one row; `entering` holds each set's values at the first trained layer."""
     lengths = [len(example.tokens) for example in examples]
     tokens = np.concatenate([example.tokens for example in examples]).astype(np.int64)
     labels = np.concatenate([example.labels for example in examples]).astype(np.int64)
@@ -62,7 +72,8 @@ def make_row(examples: list[Example]) -> Row:
     starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
     slots, places, mask = _lay_out(lengths, starts)
     positions = np.concatenate([np.arange(n) for n in lengths])
-    return Row(tokens, labels, positions.astype(np.int64), slots, places, mask)
+    entering = None if entering is None else np.concatenate(entering)
+    return Row(tokens, labels, positions.astype(np.int64), slots, places, mask, entering)
 
 
 def _lay_out(lengths: list[int], starts: np.ndarray):
@@ -87,12 +98,16 @@ def _lay_out(lengths: list[int], starts: np.ndarray):
     return slots, places, mask
 
 
-def rotary_angles(positions: np.ndarray, head_dim: int, base: float) -> tuple[np.ndarray, np.ndarray]:
-    """cos and signed sin, float32 (T, head_dim), for rotary pairs that are neighbours (GGUF's llama layout).
+def rotary_angles(positions: np.ndarray, head_dim: int, base: float, pairs: str) -> tuple[np.ndarray, np.ndarray]:
+    """cos and signed sin, float32 (T, head_dim); `pairs` are "neighbours" (GGUF's llama layout) or "halves".
 
     Rotation of a pair (a, b): (a cos - b sin, b cos + a sin); the graph swaps a pair and adds sin times it.
     """
-    frequencies = base ** (-np.arange(0, head_dim, 2) / head_dim)
-    angles = np.repeat(positions[:, None] * frequencies, 2, axis=1)
-    signs = np.tile([-1.0, 1.0], head_dim // 2)
-    return np.cos(angles).astype(np.float32), (np.sin(angles) * signs).astype(np.float32)
+    angles = positions[:, None] * base ** (-np.arange(0, head_dim, 2) / head_dim)
+    signs = np.ones((2, head_dim // 2))
+    signs[0] = -1
+    angles, signs = np.stack([angles, angles], axis=1), signs[None]
+    if pairs == "neighbours":
+        angles, signs = angles.swapaxes(1, 2), signs.swapaxes(1, 2)
+    flat = angles.reshape(len(positions), head_dim)
+    return np.cos(flat).astype(np.float32), (np.sin(flat) * signs.reshape(1, head_dim)).astype(np.float32)

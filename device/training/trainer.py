@@ -16,8 +16,9 @@ from zipfile import BadZipFile
 import numpy as np
 
 from ..errors import DamagedDataError, UsageError
+from .activations import ActivationCache
 from .layers import Layers
-from .lora import Lora
+from .lora import Lora, dropout_mask
 from .optimizer import AdamW, clip, cosine
 from .rows import Example, Row, make_row, plan_rows
 
@@ -33,7 +34,7 @@ class Outcome:
 
 
 class Trainer:
-    """Trains `layers.lora` on `examples`; `checkpoint` is where an unfinished run is kept."""
+    """Trains `layers.lora` from the parameters it has on `examples`; `checkpoint` is where an unfinished run is kept."""
 
     def __init__(self, layers: Layers, examples: list[Example], settings, checkpoint: Path | None = None):
         if not examples:
@@ -41,6 +42,7 @@ class Trainer:
         self.layers, self.lora, self.settings = layers, layers.lora, settings
         self.examples, self.checkpoint = examples, checkpoint
         self.rows = self._plan()
+        self.entering = ActivationCache(layers, examples, settings.row_tokens) if layers.lora.first else None
         self.optimizer = AdamW(self.lora.size, settings.weight_decay)
         self.gradient = np.zeros(self.lora.size, np.float32)
         self.done = 0
@@ -54,7 +56,7 @@ class Trainer:
         outcome, start = Outcome(), time.monotonic()
         saved = start
         while self.done < len(self.rows):
-            row = make_row([self.examples[i] for i in self.rows[self.done]])
+            row = self._row(self.rows[self.done])
             outcome.losses.append(self._micro_step(row))
             outcome.tokens += len(row.tokens)
             if progress:
@@ -110,21 +112,41 @@ class Trainer:
             rows += plan_rows(lengths, self.settings.row_tokens, order)
         return rows
 
+    def _row(self, sets: list[int]) -> Row:
+        entering = [self.entering.of(i) for i in sets] if self.entering else None
+        return make_row([self.examples[i] for i in sets], entering)
+
     def _micro_step(self, row: Row) -> float:
-        labelled = len(row.labelled)
-        total, _ = self.layers.gradients(row, self.gradient, 1 / labelled)
-        clip(self.gradient, self.settings.clip_norm)
-        rate = cosine(self.done, len(self.rows), self.settings.learning_rate)
-        self.optimizer.update(self.lora.flat, self.gradient, rate)
-        self.gradient[...] = 0
+        """One row; every `accumulate`-th, and the last, moves the parameters."""
+        s, labelled = self.settings, len(row.labelled)
+        keep = dropout_mask(self.lora, s.dropout, [s.seed, self.done])
+        total = self._gradients(row, keep, 1 / (labelled * s.accumulate))
         self.done += 1
+        if self.done % s.accumulate == 0 or self.done == len(self.rows):
+            clip(self.gradient, s.clip_norm)
+            steps = -(-len(self.rows) // s.accumulate)
+            rate = cosine((self.done - 1) // s.accumulate, steps, s.learning_rate)
+            self.optimizer.update(self.lora.flat, self.gradient, rate)
+            self.gradient[...] = 0
         return total / labelled
 
+    def _gradients(self, row: Row, keep: np.ndarray | None, scale: float) -> float:
+        """Adds the row's gradient to what is gathered; dropped inputs take no part, forwards or backwards."""
+        if keep is None:
+            return self.layers.gradients(row, self.gradient, scale)[0]
+        parameters, gradient = self.lora.flat.copy(), np.zeros_like(self.gradient)
+        self.lora.flat *= keep
+        total, _ = self.layers.gradients(row, gradient, scale)
+        self.lora.flat[...] = parameters
+        self.gradient += gradient * keep
+        return total
+
     def _fingerprint(self) -> str:
-        """Changes with the data, the adapter's form or any setting that training depends on."""
+        """Changes with the data, the adapter's form and start, or any setting that training depends on."""
         s, digest = self.settings, hashlib.sha256()
-        form = [s.seed, s.epochs, s.learning_rate, s.weight_decay, s.clip_norm, s.row_tokens]
-        digest.update(json.dumps([form, self.lora.targets, self.lora.rank, self.lora.alpha]).encode())
+        form = [s.seed, s.epochs, s.learning_rate, s.weight_decay, s.clip_norm, s.row_tokens, s.accumulate, s.dropout]
+        digest.update(json.dumps([form, self.lora.targets, self.lora.rank, self.lora.alpha, self.lora.first]).encode())
+        digest.update(self.lora.flat.tobytes())
         for example in self.examples:
             digest.update(example.tokens.astype(np.int32).tobytes() + b"|")
             digest.update(example.labels.astype(np.int32).tobytes() + b"|")

@@ -4,14 +4,15 @@ The file is mapped, not read; a small ONNX graph per block format turns blocks i
 unpacked once into memory of its own (resident) or every time into the same buffers (streamed), as memory allows.
 """
 
-from pathlib import Path
+from collections.abc import Iterator
 
 import numpy as np
 
 from ..errors import UsageError
 from ..gguf_file import GgufFile
 from .graph import Graph
-from .shape import LINEARS, NORMS, PACKAGED_GRAPHS, ModelShape
+from .graph_files import PACKAGED_GRAPHS
+from .shape import LINEARS, ModelShape
 
 # Byte offsets of the float16 scales in a block (ggml-common.h).
 SCALE_OFFSETS = {
@@ -21,6 +22,7 @@ SCALE_OFFSETS = {
 SCALE_GROUPS = {"Q4_K": 8, "Q5_K": 8, "Q6_K": 16}  # runs with a scale of their own inside a block; else 1
 PLAIN_TYPES = ("F32", "F16", "BF16")
 CHUNK_WEIGHTS = 1 << 20
+OUTPUT_ROWS = 4096  # rows of the output matrix that are unpacked, and multiplied with, at a time
 
 
 class Unpacker:
@@ -69,69 +71,100 @@ def _plain(rows: np.ndarray, name: str) -> np.ndarray:
 
 
 class Weights:
-    """Frozen weights by layer; the first `resident` layers stay unpacked once they were used."""
+    """Frozen weights by layer; the first `resident` layers stay unpacked once they were used, and the output
+    matrix with `resident_output`. `vectors` names the norms and biases of a block (see GraphFiles)."""
 
-    def __init__(self, gguf: GgufFile, shape: ModelShape, *, threads: int, resident: int):
-        self.shape, self._gguf, self._resident = shape, gguf, resident
+    def __init__(
+        self, gguf: GgufFile, shape: ModelShape, vectors: dict[str, int], *, threads: int,
+        resident: range = range(0), resident_output: bool = False,
+    ):
+        self.shape, self._gguf, self._vectors, self._resident = shape, gguf, vectors, resident
         self._unpacker = Unpacker(threads)
         self._refuse_unknown_types()
         self._layers: dict[int, dict] = {}
         self._scales: dict[str, np.ndarray] = {}
         self._buffers = self._empty_layer()
-        self.output_norm = self._vector("output_norm.weight")
-        self._output = None
+        self.output_norm = self._vector("output_norm.weight", shape.hidden)
+        self._output_name = "output.weight" if "output.weight" in gguf.tensors else "token_embd.weight"
+        self._output = self._whole_output() if resident_output else None
+        self._part = np.empty((0, shape.hidden), np.float32)
 
     def layer(self, number: int) -> dict[str, np.ndarray]:
-        """Float32 weights of one block by GGUF name; valid until the next call when streamed."""
+        """Float32 weights of one block by graph input name; valid until the next call when streamed."""
         if number in self._layers:
             return self._layers[number]
-        weights = self._empty_layer() if number < self._resident else self._buffers
+        resident = number in self._resident
+        weights = self._empty_layer() if resident else self._buffers
         for name in LINEARS:
-            self._unpack(f"blk.{number}.{name}.weight", weights[name])
-        for name in NORMS:
-            weights[name][...] = self._vector(f"blk.{number}.{name}.weight")
-        if number < self._resident:
+            self._unpack(f"blk.{number}.{name}.weight", weights[name], keep_scales=not resident)
+        for name, size in self._vectors.items():
+            weights[name][...] = self._vector(f"blk.{number}.{name}" + ("" if "." in name else ".weight"), size)
+        if resident:
             self._layers[number] = weights
         return weights
 
     def embed(self, tokens: np.ndarray) -> np.ndarray:
         """Input embeddings of token ids (n,): float32 (n, hidden). Only those rows are unpacked."""
-        out = np.empty((len(tokens), self.shape.hidden), np.float32)
-        rows = np.ascontiguousarray(self._gguf.raw("token_embd.weight")[tokens])
-        self._unpacker.unpack(rows, self._gguf.tensor("token_embd.weight").type, out)
+        rows = self._rows("token_embd.weight", tokens)
+        rows *= np.float32(self.shape.embedding_scale)
+        return rows
+
+    def output_rows(self, tokens: np.ndarray) -> np.ndarray:
+        """The output matrix's rows of some tokens: float32 (n, hidden)."""
+        return self._rows(self._output_name, tokens)
+
+    def output_parts(self) -> Iterator[np.ndarray]:
+        """The output matrix (the input embedding where the two are tied), OUTPUT_ROWS rows at a time; a part
+        is valid until the next one."""
+        for start in range(0, self.shape.vocabulary, OUTPUT_ROWS):
+            rows = slice(start, min(start + OUTPUT_ROWS, self.shape.vocabulary))
+            if self._output is not None:
+                yield self._output[rows]
+                continue
+            if not len(self._part):
+                self._part = np.empty((min(OUTPUT_ROWS, self.shape.vocabulary), self.shape.hidden), np.float32)
+            part = self._part[: rows.stop - rows.start]
+            self._unpacker.unpack(self._gguf.raw(self._output_name)[rows], self._gguf.tensor(self._output_name).type, part)
+            yield part
+        self._gguf.release(self._output_name)
+
+    def _whole_output(self) -> np.ndarray:
+        whole = np.empty((self.shape.vocabulary, self.shape.hidden), np.float32)
+        self._unpack(self._output_name, whole, keep_scales=False)
+        return whole
+
+    def _rows(self, name: str, numbers: np.ndarray) -> np.ndarray:
+        out = np.empty((len(numbers), self.shape.hidden), np.float32)
+        self._unpacker.unpack(np.ascontiguousarray(self._gguf.raw(name)[numbers]), self._gguf.tensor(name).type, out)
+        self._gguf.release(name)
         return out
 
-    @property
-    def output(self) -> np.ndarray:
-        """The output matrix float32 (vocabulary, hidden); the input embedding where the two are tied."""
-        if self._output is None:
-            name = "output.weight" if "output.weight" in self._gguf.tensors else "token_embd.weight"
-            self._output = np.empty((self.shape.vocabulary, self.shape.hidden), np.float32)
-            self._unpack(name, self._output)
-        return self._output
+    def _unpack(self, name: str, out: np.ndarray, keep_scales: bool) -> None:
+        rows, kind = self._checked(name, out.shape), self._gguf.tensor(name).type
+        self._unpacker.unpack(rows, kind, out, self._kept_scales(name, rows, kind) if keep_scales else None)
+        self._gguf.release(name)
 
-    def _unpack(self, name: str, out: np.ndarray) -> None:
+    def _checked(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
         tensor = self._gguf.tensor(name)
-        if tensor.shape != out.shape:
-            raise UsageError(f"{name} is {tensor.shape}, not {out.shape} as the metadata says; convert the model again")
-        rows = self._gguf.raw(name)
-        self._unpacker.unpack(rows, tensor.type, out, self._kept_scales(name, rows, tensor.type))
+        if tensor.shape != shape:
+            raise UsageError(f"{name} is {tensor.shape}, not {shape} as the metadata says; convert the model again")
+        return self._gguf.raw(name)
 
     def _kept_scales(self, name: str, rows: np.ndarray, kind) -> np.ndarray | None:
         """A streamed layer's scales: gathered once, they are a tenth of its blocks and half of the work."""
-        if not name.startswith("blk.") or int(name.split(".")[1]) < self._resident or kind.name in PLAIN_TYPES:
+        if kind.name in PLAIN_TYPES:
             return None
         if name not in self._scales:
             self._scales[name] = scales(rows, kind)
         return self._scales[name]
 
-    def _vector(self, name: str) -> np.ndarray:
-        out = np.empty((1, self._gguf.tensor(name).shape[-1]), np.float32)
-        self._unpacker.unpack(self._gguf.raw(name), self._gguf.tensor(name).type, out)
+    def _vector(self, name: str, size: int) -> np.ndarray:
+        out = np.empty((1, size), np.float32)
+        self._unpacker.unpack(self._checked(name, (size,)), self._gguf.tensor(name).type, out)
         return out[0]
 
     def _empty_layer(self) -> dict[str, np.ndarray]:
-        shapes = {**self.shape.linear_shapes(), **{name: (self.shape.hidden,) for name in NORMS}}
+        shapes = {**self.shape.linear_shapes(), **{name: (size,) for name, size in self._vectors.items()}}
         return {name: np.empty(shape, np.float32) for name, shape in shapes.items()}
 
     def _refuse_unknown_types(self) -> None:

@@ -21,7 +21,7 @@ SETTINGS = Settings(
 @pytest.fixture
 def open_runtime(tiny_path, tiny_graphs, home):
     def opened(settings=SETTINGS):
-        shutil.copytree(tiny_graphs, home / "graphs", dirs_exist_ok=True)
+        shutil.copytree(tiny_graphs.folder, home / "graphs", dirs_exist_ok=True)
         return Runtime(home, tiny_path, settings, sequences=2)
 
     return opened

@@ -3,25 +3,29 @@
 import numpy as np
 import torch
 from idletune.gguf_file import GgufFile
+from idletune.training.graph_files import find_graphs
 from idletune.training.layers import Layers
 from idletune.training.lora import Lora
 from idletune.training.rows import IGNORED, Example
 from idletune.training.shape import ModelShape
 from idletune.training.weights import Weights
 from idletune_export.hugging_face import from_peft, load_gguf, peft_parameters, with_peft
+from idletune_export.training_graphs import export_training_graphs
 
 
-def make_layers(path, graphs, *, targets="q,k,v,o", rank=8, recompute=False, resident=99, threads=1, seed=0):
+def make_layers(
+    path, graphs, *, targets="q,k,v,o", rank=8, recompute=False, resident=99, threads=1, seed=0, top_layers=0
+):
     """Layers over the file with an adapter whose B is not zero, so that every gradient counts."""
     file = GgufFile(path)
     shape = ModelShape.of(file)
-    lora = Lora(shape, targets, rank, 16).initialize(seed)
+    lora = Lora(shape, targets, rank, 16, top_layers).initialize(seed)
     rng = np.random.default_rng(seed + 1)
     for views in lora.layers:
         for name, view in views.items():
             if name.endswith("lora_b"):
                 view[...] = rng.standard_normal(view.shape) * 0.02
-    weights = Weights(file, shape, threads=threads, resident=resident)
+    weights = Weights(file, shape, graphs.vectors, threads=threads, resident=range(resident))
     return Layers(weights, graphs, lora, threads=threads, recompute=recompute)
 
 
@@ -57,3 +61,10 @@ def relative_errors(model, lora, flat):
         ours = views[layer][f"{name}.{side}"]
         errors[f"{layer}.{name}.{side}"] = float(np.linalg.norm(ours - theirs) / np.linalg.norm(theirs))
     return errors
+
+
+def make_graphs(path, folder, variants=("attention", "all")):
+    """The training graphs of a GGUF file's shape, exported into `folder`."""
+    shape = ModelShape.of(GgufFile(path)).block
+    export_training_graphs(shape, folder, variants)
+    return find_graphs(shape, [folder])

@@ -5,11 +5,14 @@ import pytest
 import torch
 from idletune.errors import DamagedDataError
 from idletune.gguf_file import GgufFile
+from idletune.training.activations import ActivationCache
+from idletune.training.graph_files import find_graphs
 from idletune.training.optimizer import AdamW
 from idletune.training.rows import make_row
-from idletune.training.shape import ModelShape, find_graphs
+from idletune.training.shape import ModelShape
 from idletune_export.hugging_face import from_peft, peft_parameters
-from reference import make_layers, random_examples, reference_loss, reference_model, relative_errors
+from reference import make_graphs, make_layers, random_examples, reference_loss, reference_model, relative_errors
+from tiny_model import write_tiny_model
 
 LENGTHS = (9, 23, 4, 17, 2)
 
@@ -30,6 +33,45 @@ def test_tiny_gradients_agree_with_peft(tiny_path, tiny_graphs, targets, rank, r
     errors = relative_errors(model, layers.lora, gradient)
     assert len(errors) == 2 * len(layers.lora.names) * layers.shape.layers
     assert max(errors.values()) < 1e-5, max(errors, key=errors.get)
+
+
+FAMILIES = {
+    "qwen2": {}, "qwen3": dict(head_dim=24, default="Q4_0", hidden=96),
+    "gemma3": dict(head_dim=32, layers=7, kv_heads=1, window=9, default="Q5_0"),
+}
+
+
+@pytest.mark.parametrize("architecture", FAMILIES)
+def test_other_architectures_agree_with_transformers_and_peft(architecture, tmp_path):
+    """Biases, QK norms, sandwich norms, GeGLU, scaled embeddings; local and global layers with a short window."""
+    path = write_tiny_model(tmp_path / "tiny.gguf", architecture=architecture, **FAMILIES[architecture])
+    layers = make_layers(path, make_graphs(path, tmp_path, ["all"]), targets="q,k,v,o,gate,up,down", rank=4)
+    examples = random_examples(layers.shape.vocabulary, LENGTHS)
+    gradient = np.zeros(layers.lora.size, np.float32)
+    loss, _ = layers.gradients(make_row(examples), gradient, 1.0)
+    model = reference_model(path, layers.lora)
+    expected = reference_loss(model, examples)
+    expected.backward()
+    assert loss == pytest.approx(expected.item(), rel=1e-6)
+    errors = relative_errors(model, layers.lora, gradient)
+    assert max(errors.values()) < 2e-5, max(errors, key=errors.get)
+
+
+def test_adapters_on_the_top_layers_alone(tiny_path, tiny_graphs):
+    """Their gradients are those of the same layers when all are trained, cached activations or not."""
+    whole = make_layers(tiny_path, tiny_graphs)
+    for view in whole.lora.layers[0].values():  # without effect, like the base's
+        view[...] = 0
+    top = make_layers(tiny_path, tiny_graphs, top_layers=1)
+    top.lora.flat[...] = whole.lora.flat[-top.lora.size :]
+    examples = random_examples(top.shape.vocabulary, LENGTHS)
+    expected, found, cached = (np.zeros(n, np.float32) for n in (whole.lora.size, top.lora.size, top.lora.size))
+    whole.gradients(make_row(examples), expected, 1.0)
+    top.gradients(make_row(examples), found, 1.0)
+    cache = ActivationCache(top, examples, 40)
+    top.gradients(make_row(examples, [cache.of(i) for i in range(len(examples))]), cached, 1.0)
+    np.testing.assert_allclose(found, expected[-top.lora.size :], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(cached, found, rtol=1e-4, atol=1e-6)
 
 
 def test_packing_changes_nothing(tiny_path, tiny_graphs):
@@ -80,7 +122,7 @@ def test_real_gradients_agree_with_peft(model_path, conversations):
     """
     torch.set_num_threads(2)
     examples = real_examples(model_path, conversations)
-    layers = make_layers(model_path, find_graphs(ModelShape.of(GgufFile(model_path))), resident=0)
+    layers = make_layers(model_path, find_graphs(ModelShape.of(GgufFile(model_path)).block), resident=0)
     gradient = np.zeros(layers.lora.size, np.float32)
     loss, _ = layers.gradients(make_row(examples), gradient, 1.0)
     model = reference_model(model_path, layers.lora)
@@ -98,7 +140,7 @@ def test_five_real_steps_stay_with_torch(model_path, conversations):
     """Five AdamW steps from PEFT's own starting point: the losses and the adapter stay within 1e-4."""
     torch.set_num_threads(2)
     examples = real_examples(model_path, conversations)
-    layers = make_layers(model_path, find_graphs(ModelShape.of(GgufFile(model_path))), resident=0)
+    layers = make_layers(model_path, find_graphs(ModelShape.of(GgufFile(model_path)).block), resident=0)
     lora, count = layers.lora, sum((e.labels >= 0).sum() for e in examples)
     model = reference_model(model_path, lora)
     theirs = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=5e-4, weight_decay=0.01)

@@ -1,22 +1,34 @@
 import pytest
 from idletune.errors import UsageError
+from idletune.training.graph_files import find_graphs
+from idletune.training.lora import Lora
 from idletune.training.plan import plan_memory
 from idletune.training.shape import ModelShape
 
-SMOL = ModelShape("llama", 30, 576, 1536, 9, 3, 64, 1e-5, 1e5, 49152)
+SMOL = ModelShape("llama", 576, 1536, 9, 3, 64, 1e-5, layers=30, vocabulary=49152, rope_base=1e5)
+
+
+def plan(memory_mb, top_layers=0, cached_tokens=0):
+    return plan_memory(Lora(SMOL, "q,k,v,o", 8, 16, top_layers), find_graphs(SMOL.block), 256, memory_mb, cached_tokens)
 
 
 def test_more_memory_buys_speed():
-    plans = [plan_memory(SMOL, 256, mb) for mb in (1000, 450, 300)]
+    plans = [plan(mb) for mb in (1000, 450, 200)]
     assert [p.recompute for p in plans] == [False, False, True]
-    assert plans[0].resident_layers == 30 > plans[1].resident_layers > 0
-    assert all(p.megabytes <= mb for p, mb in zip(plans, (1000, 450, 300)))
+    assert plans[0].resident == range(30) and plans[0].resident_output
+    assert 0 < len(plans[1].resident) < 30 and plans[1].resident.stop == 30 and not plans[1].resident_output
+    assert all(p.megabytes <= mb for p, mb in zip(plans, (1000, 450, 200)))
 
 
 def test_too_small_a_budget_names_the_smallest_that_works():
-    with pytest.raises(UsageError, match=r"100 MB is too small.*at least (\d+) MB") as error:
-        plan_memory(SMOL, 256, 100)
+    with pytest.raises(UsageError, match=r"50 MB is too small.*at least (\d+) MB") as error:
+        plan(50)
     least = int(str(error.value).split("at least ")[1].split()[0])
-    assert plan_memory(SMOL, 256, least).recompute
+    assert plan(least).recompute
     with pytest.raises(UsageError):
-        plan_memory(SMOL, 256, least - 1)
+        plan(least - 1)
+
+
+def test_fewer_trained_layers_take_less_but_keep_their_activations():
+    assert len(plan(300, top_layers=15).resident) > len(plan(300).resident)
+    assert len(plan(300, top_layers=15, cached_tokens=20_000).resident) < len(plan(300, top_layers=15).resident)

@@ -39,18 +39,23 @@ def test_plain_types_are_bit_exact_with_gguf(name):
 
 
 @pytest.mark.parametrize("resident", [0, 1, 2])
-def test_layers_and_embeddings_of_a_mixed_file(tmp_path, resident):
+def test_layers_and_embeddings_of_a_mixed_file(tmp_path, monkeypatch, resident):
+    monkeypatch.setattr("idletune.training.weights.OUTPUT_ROWS", 100)  # of 260: the last part is short
     types = {"attn_q": "Q4_0", "attn_k": "Q4_1", "attn_v": "F16", "ffn_up": "F32", "ffn_down": "BF16"}
     path = write_tiny_model(tmp_path / "mixed.gguf", types=types)
     file = GgufFile(path)
-    weights = Weights(file, ModelShape.of(file), threads=1, resident=resident)
+    vectors = {"attn_norm": 64, "ffn_norm": 64}
+    weights = Weights(file, ModelShape.of(file), vectors, threads=1, resident=range(resident), resident_output=resident > 1)
     tensors = {t.name: dequantize(t.data, t.tensor_type) for t in gguf.GGUFReader(path).tensors}
     for layer in (0, 1, 0):
         for name, array in weights.layer(layer).items():
             np.testing.assert_array_equal(array, tensors[f"blk.{layer}.{name}.weight"].reshape(array.shape))
     ids = np.array([5, 0, 5, 200])
     np.testing.assert_array_equal(weights.embed(ids), tensors["token_embd.weight"][ids])
-    np.testing.assert_array_equal(weights.output, tensors["token_embd.weight"])
+    np.testing.assert_array_equal(weights.output_rows(ids), tensors["token_embd.weight"][ids])
+    for _ in range(2):
+        whole = np.concatenate([part.copy() for part in weights.output_parts()])
+        np.testing.assert_array_equal(whole, tensors["token_embd.weight"])
 
 
 def test_an_unsupported_type_or_architecture_is_named(tmp_path, tiny_path):
@@ -61,7 +66,7 @@ def test_an_unsupported_type_or_architecture_is_named(tmp_path, tiny_path):
     odd.write_bytes(data[:at] + TYPE_IDS["IQ4_NL"].to_bytes(4, "little") + data[at + 4 :])
     file = GgufFile(odd)
     with pytest.raises(UsageError, match=r"blk\.1\.ffn_up\.weight has the type IQ4_NL.*Q4_1"):
-        Weights(file, ModelShape.of(file), threads=1, resident=0)
+        Weights(file, ModelShape.of(file), {}, threads=1)
     path = write_tiny_model(tmp_path / "mamba.gguf", architecture="mamba")
     with pytest.raises(UsageError, match="architecture 'mamba'.*llama"):
         ModelShape.of(GgufFile(path))

@@ -1,0 +1,64 @@
+"""What the benchmarks share: the machine's name, peak memory, result files, and training set up in one call."""
+
+import json
+import os
+import platform
+import subprocess
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def machine() -> dict:
+    """CPU, cores, commit and date, as every table states them."""
+    model = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if "model name" in line), "?")
+    head = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
+    return {"cpu": model, "cores": os.cpu_count(), "system": platform.system(), "commit": head, "date": str(date.today())}
+
+
+def peak_mb() -> float:
+    """The process's peak resident memory so far, in MB."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1e3
+
+
+def write_results(name: str, results: dict) -> None:
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.json").write_text(json.dumps({"machine": machine(), **results}, indent=1) + "\n")
+
+
+def random_examples(lengths: list[int], vocabulary: int, seed: int = 0):
+    """Examples of the given lengths; the first half of each, the prompt, carries no label."""
+    from idletune.training.rows import Example
+
+    rng, made = np.random.default_rng(seed), []
+    for n in lengths:
+        tokens = rng.integers(0, vocabulary, n).astype(np.int32)
+        labels = np.append(tokens[1:], -100).astype(np.int32)
+        labels[: n // 2] = -100
+        made.append(Example(tokens, labels))
+    return made
+
+
+def make_layers(model: Path, row_tokens: int, memory_mb: int, threads: int, targets="q,k,v,o", rank=8, top_layers=0):
+    """(Layers, MemoryPlan) over a GGUF file with a fresh adapter, within a memory budget."""
+    from idletune.gguf_file import GgufFile
+    from idletune.training.graph_files import find_graphs
+    from idletune.training.layers import Layers
+    from idletune.training.lora import Lora
+    from idletune.training.plan import plan_memory
+    from idletune.training.shape import ModelShape
+    from idletune.training.weights import Weights
+
+    file = GgufFile(model)
+    shape = ModelShape.of(file)
+    graphs = find_graphs(shape.block, [model.parent / "training"])
+    lora = Lora(shape, targets, rank, 2 * rank, top_layers).initialize(0)
+    plan = plan_memory(lora, graphs, row_tokens, memory_mb)
+    weights = Weights(
+        file, shape, graphs.vectors, threads=threads, resident=plan.resident, resident_output=plan.resident_output
+    )
+    return Layers(weights, graphs, lora, threads=threads, recompute=plan.recompute), plan
