@@ -40,7 +40,8 @@ def random_examples(vocabulary, lengths, seed=0):
 
 
 def reference_model(path, lora):
-    return with_peft(load_gguf(path, lora.shape), lora)
+    """In float64: float32 sums over a large vocabulary are too coarse to be held against."""
+    return with_peft(load_gguf(path, lora.shape), lora).double()
 
 
 def reference_loss(model, examples):

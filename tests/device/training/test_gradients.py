@@ -54,7 +54,7 @@ def test_other_architectures_agree_with_transformers_and_peft(architecture, tmp_
     expected.backward()
     assert loss == pytest.approx(expected.item(), rel=1e-6)
     errors = relative_errors(model, layers.lora, gradient)
-    assert max(errors.values()) < 2e-5, max(errors, key=errors.get)
+    assert max(errors.values()) < 1e-5, max(errors, key=errors.get)
 
 
 def test_adapters_on_the_top_layers_alone(tiny_path, tiny_graphs):
@@ -116,10 +116,7 @@ def real_examples(model_path, conversations):
 
 @pytest.mark.model
 def test_real_gradients_agree_with_peft(model_path, conversations):
-    """Every LoRA tensor of the 135M model, on real rows of mixed lengths, to float32's rounding.
-
-    Of 240 tensors all but a few agree within 1e-5; the worst, a K of a low layer, differs by 1.2e-5.
-    """
+    """Every LoRA tensor of the 135M model, on real rows of mixed lengths."""
     torch.set_num_threads(2)
     examples = real_examples(model_path, conversations)
     layers = make_layers(model_path, find_graphs(ModelShape.of(GgufFile(model_path)).block), resident=0)
@@ -131,15 +128,14 @@ def test_real_gradients_agree_with_peft(model_path, conversations):
     assert loss == pytest.approx(expected.item(), rel=1e-6)
     errors = relative_errors(model, layers.lora, gradient)
     assert len(errors) == 30 * 8
-    assert max(errors.values()) < 2e-5, max(errors, key=errors.get)
-    assert sum(error > 1e-5 for error in errors.values()) <= 8
+    assert max(errors.values()) < 1e-5, max(errors, key=errors.get)
 
 
 @pytest.mark.model
 def test_five_real_steps_stay_with_torch(model_path, conversations):
     """Five AdamW steps from PEFT's own starting point: the losses and the adapter stay within 1e-4."""
     torch.set_num_threads(2)
-    examples = real_examples(model_path, conversations)
+    examples = real_examples(model_path, conversations)[:3]
     layers = make_layers(model_path, find_graphs(ModelShape.of(GgufFile(model_path)).block), resident=0)
     lora, count = layers.lora, sum((e.labels >= 0).sum() for e in examples)
     model = reference_model(model_path, lora)
