@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 MODEL := .cache/models/smollm2-135m-instruct-q4_1.gguf
 export IDLETUNE_MODEL ?= $(abspath $(MODEL))
 
-.PHONY: help setup model demo test bench-train bench-observe clean
+.PHONY: help setup model demo test bench-train bench-observe bench-fuzz clean
 
 help:  ## what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 24
@@ -26,6 +26,9 @@ bench-train: setup $(VENV)/.test  ## training beside torch + peft: speed, memory
 
 bench-observe: setup  ## what selection costs beside the reply it looks at
 	$(BIN)/python benchmarks/observe_cost.py
+
+bench-fuzz: setup $(VENV)/.test  ## 100,000 wrong device states and 10,000 hostile notification replies
+	$(BIN)/python benchmarks/fuzz_windows.py
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

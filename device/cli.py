@@ -12,7 +12,7 @@ from dataclasses import fields, replace
 from importlib.resources import as_file, files
 from pathlib import Path
 
-from . import __version__, show
+from . import __version__, device_commands, show, termux
 from .chat_loop import ChatLoop
 from .dialogue import read_exchanges
 from .errors import IdleTuneError, UsageError
@@ -21,6 +21,8 @@ from .progress import Progress
 from .replay import EXCHANGES_A_DAY, replay
 from .runtime import Runtime, default_home
 from .settings import Settings, load_settings, parse_setting
+from .simulation import simulate
+from .timeline import draw_timeline
 
 DEMO_BINS = 64  # the story is short: with 128 bins nothing would ever be replaced
 DEFAULT_MODEL = Path(".cache/models/smollm2-135m-instruct-q4_1.gguf")
@@ -82,6 +84,40 @@ def status(arguments) -> None:
     print(json.dumps(facts, indent=1) if arguments.json else show.status_page(facts))
 
 
+def tick(arguments) -> None:
+    device_commands.tick(_home(arguments), _model(arguments), _settings(arguments))
+
+
+def watch(arguments) -> None:
+    device_commands.watch_device(_home(arguments), _model(arguments), _settings(arguments))
+
+
+def ask(arguments) -> None:
+    device_commands.ask(_home(arguments), _settings(arguments), arguments.notify)
+
+
+def answer(arguments) -> None:
+    device_commands.answer(
+        _home(arguments), _settings(arguments), arguments.verdict, arguments.prompt, arguments.notify
+    )
+
+
+def termux_jobs(arguments) -> None:
+    if arguments.action == "install":
+        print(termux.install(_home(arguments)))
+    else:
+        termux.remove(_home(arguments))
+
+
+def simulate_month(arguments) -> None:
+    with tempfile.TemporaryDirectory(prefix="idletune-") as scratch:
+        result = simulate(Path(scratch), arguments.days, arguments.seed, _settings(arguments))
+    print(result.summary())
+    if arguments.picture:
+        drawn = draw_timeline(result, arguments.picture)
+        print(f"picture: {arguments.picture}" if drawn else "no picture: matplotlib is not installed (idletune[plots])")
+
+
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="idletune", description="A small LLM that learns from its one user, on this device.",
@@ -102,7 +138,25 @@ def make_parser() -> argparse.ArgumentParser:
     _command(commands, "chat", chat, "talk to it; /help lists what can be done between turns")
     command = _command(commands, "status", status, "what it knows, serves and waits for")
     command.add_argument("--json", action="store_true", help="as JSON")
+    _device_commands(commands)
     return parser
+
+
+def _device_commands(commands) -> None:
+    _command(commands, "tick", tick, "learn for one slice if the device may now; say why not otherwise")
+    _command(commands, "watch", watch, "the same every minute, until interrupted")
+    command = _command(commands, "ask", ask, "the question to the user, if there is one now")
+    command.add_argument("--notify", action="store_true", help="as an Android notification (Termux)")
+    command = _command(commands, "answer", answer, "answer a question; `edit` reads from standard input")
+    command.add_argument("verdict", choices=("good", "edit", "skip", "never"))
+    command.add_argument("prompt", type=_count, help="the question's number")
+    command.add_argument("--notify", action="store_true", help="from an Android notification's button (Termux)")
+    command = _command(commands, "termux", termux_jobs, "set up, or remove, the jobs in Termux")
+    command.add_argument("action", choices=("install", "remove"))
+    command = _command(commands, "simulate", simulate_month, "a month of a made-up phone: windows, slices, questions")
+    command.add_argument("--days", type=_count, default=30, help="how many days (default 30)")
+    command.add_argument("--seed", type=int, default=0, help="of the phone and its user (default 0)")
+    command.add_argument("--picture", type=Path, help="draw the timeline to this PNG or SVG file")
 
 
 def _command(commands, name: str, run, help: str) -> argparse.ArgumentParser:

@@ -1,7 +1,7 @@
 """One night's work: paraphrase the answered sets, train an adapter on them, and let the gate decide.
 
-Each stage can be stopped and leaves its work behind (paraphrases in the database, training in a
-checkpoint), so the next call goes on where this one stood.
+Each stage can be stopped and leaves its work behind (paraphrases and measures in the database, training
+in a checkpoint), so the next call goes on where this one stood.
 """
 
 import time
@@ -17,8 +17,11 @@ from .dialogue import DialogueSet
 from .errors import IdleTuneError, UsageError
 from .gate import Evidence, Verdict, judge
 from .gguf_file import GgufFile
+from .measures import Measures, measures_key
 from .progress import no_bars
+from .refresh import mark_due
 from .rouge import rouge1
+from .rounds import LEAST_ANSWERS, begin_round, open_round
 from .settings import Settings, cores
 from .store import Store
 from .synthesis import SynthesisReport, Synthesizer
@@ -31,17 +34,21 @@ from .training.shape import ModelShape
 from .training.trainer import Trainer, evaluate
 from .training.weights import Weights
 
-LEAST_ANSWERS = 5  # below this there is nothing to hold out and little to learn
 DOSES = (1.0, 0.7, 0.5, 0.35)  # strengths of the trained update, tried from the strongest
 PROBE_TOKENS = 96  # of each of the probe's paragraphs
-SETS_PER_ROUND = 16  # answered sets paraphrased between two looks at the stop request
+SETS_PER_BATCH = 8  # answered sets paraphrased together; a stop loses at most their paraphrases
+
+
+class Stopped(Exception):
+    """The stop request was heeded; never leaves `Learning.run`."""
 
 
 @dataclass
 class LearningReport:
-    """What a call did; `finished` is False when it was stopped before the gate."""
+    """What a call did; `finished` is False when it was stopped before the verdict, in `stage`."""
 
     finished: bool = False
+    stage: str = ""
     trained_sets: int = 0
     held_out_sets: int = 0
     synthesis: SynthesisReport = field(default_factory=SynthesisReport)
@@ -57,7 +64,7 @@ class LearningReport:
 
     @contextmanager
     def timed(self, stage: str):
-        start = time.monotonic()
+        self.stage, start = stage, time.monotonic()
         try:
             yield
         finally:
@@ -80,25 +87,30 @@ class Learning:
 
         Raises UsageError when too little was answered or the memory budget is too small.
         """
-        report = LearningReport()
+        report, self._should_stop = LearningReport(), should_stop
+        report.plan = self._plan(self._new_lora())  # too small a budget is refused before the work begins
         training, held_out = self._split()
         report.trained_sets, report.held_out_sets = len(training), len(held_out)
-        self._plan(self._new_lora())  # too small a budget is refused before the work begins
+        try:
+            self._work(training, held_out, report, bars)
+            report.finished = True
+        except Stopped:
+            self.adapters.drop_unfinished()
+            self._serve_current()
+        return report
+
+    def _work(self, training: list[DialogueSet], held_out: list[DialogueSet], report: LearningReport, bars) -> None:
         with report.timed("synthesis"):
-            if not self._synthesize(training, report.synthesis, should_stop, bars):
-                return report
+            self._synthesize(training, report.synthesis, bars)
         self.model.remove_adapter()
         trainer = self._trainer(training, report)
+        self._measures = self._measures_of(trainer, held_out)
         with report.timed("gate"):
             before = self._measure_base(trainer, held_out, bars)
         with report.timed("training"):
-            if not self._train(trainer, report, should_stop, bars):
-                self._serve_current()
-                return report
+            self._train(trainer, report, bars)
         with report.timed("gate"):
             self._judge(trainer, training + held_out, held_out, before, report, bars)
-        report.finished = True
-        return report
 
     def loss(self, examples: list[Example], adapter: Path | None) -> float:
         """Mean loss in the trainer, in nats per labelled token, with an adapter file or the base alone."""
@@ -109,8 +121,20 @@ class Learning:
         return _mean(evaluate(layers, examples, self.settings.row_tokens))
 
     def _split(self) -> tuple[list[DialogueSet], list[DialogueSet]]:
-        """Answered sets to train on, and those the gate keeps; a set never changes sides."""
+        """Answered sets to train on, and those the gate keeps; those of the open round, if there is one."""
         answered = [s for s in self.buffer.sets() if s.response is not None]
+        known = {s.id: s for s in answered}
+        self._round = open_round(self.store)
+        if self._round and not known.keys() >= {*self._round.training, *self._round.held_out}:
+            self._round.abandon()
+            self._round = None
+        if self._round is None:
+            training, held_out = self._divide(answered)
+            self._round = begin_round(self.store, [s.id for s in training], [s.id for s in held_out])
+        return [known[id] for id in self._round.training], [known[id] for id in self._round.held_out]
+
+    def _divide(self, answered: list[DialogueSet]) -> tuple[list[DialogueSet], list[DialogueSet]]:
+        """Sets to train on and sets to judge by; a set never changes sides."""
         if len(answered) < LEAST_ANSWERS:
             raise UsageError(f"{len(answered)} answered dialogue sets; learning starts at {LEAST_ANSWERS}: answer more")
         share = self.settings.held_out_share
@@ -124,26 +148,24 @@ class Learning:
         kept = {s.id for s in held_out + chosen}
         return [s for s in answered if s.id not in kept], [s for s in answered if s.id in kept]
 
-    def _synthesize(self, sets: list[DialogueSet], report: SynthesisReport, should_stop, bars) -> bool:
-        """Paraphrase what has not been yet; False when stopped. Paraphrases are kept round by round."""
+    def _synthesize(self, sets: list[DialogueSet], report: SynthesisReport, bars) -> None:
+        """Paraphrase what has not been yet. Paraphrases are kept batch by batch."""
         todo = [s for s in sets if not self._attempted(s.id)] if self.settings.paraphrases else []
         synthesizer = Synthesizer(self.model, self.settings)
         if todo:
             self.model.remove_adapter()
         with bars("paraphrasing", len(todo)) as bar:
-            for start in range(0, len(todo), SETS_PER_ROUND):
-                if should_stop():
-                    return False
-                self._paraphrase(synthesizer, todo[start : start + SETS_PER_ROUND], report)
-                bar(min(start + SETS_PER_ROUND, len(todo)), f"{report.accepted} of {report.asked} accepted")
-        return True
+            for start in range(0, len(todo), SETS_PER_BATCH):
+                self._heed_stop()
+                self._paraphrase(synthesizer, todo[start : start + SETS_PER_BATCH], report)
+                bar(min(start + SETS_PER_BATCH, len(todo)), f"{report.accepted} of {report.asked} accepted")
 
     def _paraphrase(self, synthesizer: Synthesizer, sets: list[DialogueSet], report: SynthesisReport) -> None:
         seed = self.settings.seed * 1_000_003 + sets[0].id * 101
-        questions = synthesizer.paraphrase([s.question for s in sets], report, seed)
+        questions = synthesizer.paraphrase([s.question for s in sets], report, seed, self._heed_stop)
         responses = [[s.response] * len(q) for s, q in zip(sets, questions)]
         if self.settings.paraphrase == "both":
-            reworded = synthesizer.paraphrase([s.response for s in sets], report, seed + 50)
+            reworded = synthesizer.paraphrase([s.response for s in sets], report, seed + 50, self._heed_stop)
             responses = [(r + kept)[: len(kept)] for r, kept in zip(reworded, responses)]
         with self.store.transaction() as db:
             for s, qs, rs in zip(sets, questions, responses):
@@ -185,27 +207,30 @@ class Learning:
         )
         return Layers(weights, self.graphs, lora, threads=threads, recompute=plan.recompute)
 
-    def _train(self, trainer: Trainer, report: LearningReport, should_stop, bars) -> bool:
+    def _train(self, trainer: Trainer, report: LearningReport, bars) -> None:
         trainer.resume()
         with bars("training", len(trainer.rows)) as bar:
-            outcome = trainer.run(should_stop, bar)
+            outcome = trainer.run(self._should_stop, bar)
         report.losses, report.tokens = outcome.losses, outcome.tokens
-        return outcome.finished
+        if not outcome.finished:
+            raise Stopped
+        if outcome.losses:
+            trainer.save()  # a stop in the gate must not cost the last steps
 
     def _measure_base(self, trainer: Trainer, held_out: list[DialogueSet], bars) -> dict[str, float]:
         """Losses before training: in the trainer with the adapter silenced, and in llama.cpp."""
         examples = self._encoded(held_out)
         with bars("measuring", 3) as bar:
             with trainer.lora.silenced():
-                personal = _mean(trainer.evaluate(examples))
+                personal = self._measures.trainer("personal base", trainer, examples)
                 bar(1, "held-out answers")
-                probe = _mean(trainer.evaluate(self._probe()))
+                probe = self._measures.trainer("probe base", trainer, self._probe())
                 bar(2, "general text")
-            engine_base = _mean(self.model.negative_log_likelihood(examples))
+            engine_base = self._measures.engine("engine base", self.model, examples)
             serving = engine_base
             if self.adapters.current():
                 self._serve_current()
-                serving = _mean(self.model.negative_log_likelihood(examples))
+                serving = self._measures.engine("engine serving", self.model, examples)
                 self.model.remove_adapter()
             bar(3, "llama.cpp")
         return dict(personal_base=personal, probe_base=probe, engine_base=engine_base, engine_serving=serving)
@@ -215,11 +240,11 @@ class Learning:
         examples = self._encoded(held_out)
         with bars("judging", len(DOSES)) as bar:
             probe = self._choose_dose(trainer, before["probe_base"], report, bar)
-            personal = _mean(trainer.evaluate(examples))
+            personal = self._measures.trainer(f"personal at {report.dose}", trainer, examples)
             adapter = self.adapters.add(trainer.lora, self.settings, [s.id for s in learned])
             report.adapter_bytes = adapter.bytes
             self.model.load_adapter(adapter.path)
-            engine = _mean(self.model.negative_log_likelihood(examples))
+            engine = self._measures.engine(f"engine at {report.dose}", self.model, examples)
         evidence = Evidence(personal_adapted=personal, probe_adapted=probe, engine_adapted=engine, **before)
         verdict = judge(
             evidence, probe_tolerance=self.settings.probe_tolerance, engine_tolerance=self.settings.engine_tolerance
@@ -237,20 +262,34 @@ class Learning:
         full, allowed = trainer.lora.alpha, (1 + self.settings.probe_tolerance) * probe_base
         for number, dose in enumerate(DOSES, start=1):
             trainer.lora.weaken(dose * full / trainer.lora.alpha)
-            probe, report.dose = _mean(trainer.evaluate(self._probe())), dose
+            probe, report.dose = self._measures.trainer(f"probe at {dose}", trainer, self._probe()), dose
             bar(number, f"strength {dose:.0%}")
             if probe <= allowed:
                 break
         return probe
 
     def _decide(self, adapter: AdapterVersion, evidence: Evidence, verdict: Verdict, learned) -> None:
-        decide = self.adapters.promote if verdict.promoted else self.adapters.reject
-        decide(adapter.version, evidence.to_dict(), verdict.reason)
-        if verdict.promoted:
-            self.buffer.mark_learned([s.id for s in learned], adapter.version)
+        with self.store.transaction():  # a kill in between must not leave a verdict on a round that goes on
+            decide = self.adapters.promote if verdict.promoted else self.adapters.reject
+            decide(adapter.version, evidence.to_dict(), verdict.reason)
+            if verdict.promoted:
+                self.buffer.mark_learned([s.id for s in learned], adapter.version)
+                mark_due(self.store)
+            self._round.finish()
         self.checkpoint.unlink(missing_ok=True)
         self._serve_current()
         self.store.log("gate", version=adapter.version, promoted=verdict.promoted, reason=verdict.reason)
+
+    def _measures_of(self, trainer: Trainer, held_out: list[DialogueSet]) -> Measures:
+        serving, row_tokens = self.adapters.current(), self.settings.row_tokens
+        depends = trainer.fingerprint, self.model.sha256, serving.version if serving else 0, row_tokens
+        key = measures_key(self._encoded(held_out), *depends)
+        return Measures(self._round, key, row_tokens, self._heed_stop)
+
+    def _heed_stop(self, *_) -> None:
+        """Raise Stopped if a stop is asked for; takes and ignores what a progress callback is given."""
+        if self._should_stop():
+            raise Stopped
 
     def _serve_current(self) -> None:
         serve(self.model, self.adapters)

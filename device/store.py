@@ -89,7 +89,18 @@ def m001_initial(db: sqlite3.Connection) -> None:
         db.execute(statement)
 
 
-MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [m001_initial]
+def m002_rounds(db: sqlite3.Connection) -> None:
+    """What a round of learning has settled so far, so that a stopped one goes on (rounds.py)."""
+    db.execute("""CREATE TABLE rounds (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        started REAL NOT NULL, finished REAL,
+        training TEXT NOT NULL, held_out TEXT NOT NULL,  -- JSON: ids of dialogue sets
+        key TEXT NOT NULL DEFAULT '',
+        measures TEXT NOT NULL DEFAULT '{}'              -- JSON
+    )""")
+
+
+MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [m001_initial, m002_rounds]
 
 _OUTER = "BEGIN IMMEDIATE", "COMMIT", ("ROLLBACK",)
 _INNER = "SAVEPOINT part", "RELEASE part", ("ROLLBACK TO part", "RELEASE part")
