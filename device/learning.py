@@ -14,7 +14,8 @@ from pathlib import Path
 from .adapters import Adapters, AdapterVersion
 from .buffer import Buffer
 from .dialogue import DialogueSet
-from .errors import IdleTuneError, UsageError
+from .errors import DamagedDataError, IdleTuneError, UsageError
+from .files import CHECKPOINT, Files
 from .gate import Evidence, Verdict, judge
 from .gguf_file import GgufFile
 from .progress import no_bars
@@ -72,7 +73,7 @@ class Learning:
         self.gguf = GgufFile(model.path)
         self.shape = ModelShape.of(self.gguf)
         self.graphs = find_graphs(self.shape, [Path(model.path).parent / "training", store.home / "graphs"])
-        self.checkpoint = store.home / "training.npz"
+        self.files, self.checkpoint = Files(store), store.home / CHECKPOINT
 
     def run(self, should_stop: Callable[[], bool] = lambda: False, bars=no_bars) -> LearningReport:
         """Synthesize, train, judge. `bars(label, total)` gives a context manager that shows progress.
@@ -80,6 +81,7 @@ class Learning:
         Raises UsageError when too little was answered or the memory budget is too small.
         """
         report = LearningReport()
+        self.adapters.drop_unfinished()
         training, held_out = self._split()
         report.trained_sets, report.held_out_sets = len(training), len(held_out)
         report.plan = plan_memory(self.shape, self.settings.row_tokens, self.settings.memory_mb)
@@ -99,10 +101,13 @@ class Learning:
         report.finished = True
         return report
 
-    def loss(self, examples: list[Example], adapter: Path | None) -> float:
-        """Mean loss in the trainer, in nats per labelled token, with an adapter file or the base alone."""
+    def loss(self, examples: list[Example], adapter: AdapterVersion | None) -> float:
+        """Mean loss in the trainer, in nats per labelled token, with an adapter or the base alone."""
         plan = plan_memory(self.shape, self.settings.row_tokens, self.settings.memory_mb)
-        lora = read_adapter(adapter, self.shape) if adapter else self._new_lora()
+        lora = self._new_lora()
+        if adapter:
+            with self.adapters.readable(adapter) as path:
+                lora = read_adapter(path, self.shape)
         return _mean(evaluate(self._layers(lora, plan), examples, self.settings.row_tokens))
 
     def _split(self) -> tuple[list[DialogueSet], list[DialogueSet]]:
@@ -144,10 +149,14 @@ class Learning:
             responses = [(r + kept)[: len(kept)] for r, kept in zip(reworded, responses)]
         with self.store.transaction() as db:
             for s, qs, rs in zip(sets, questions, responses):
-                db.executemany(
-                    "INSERT INTO synthetic_sets (dialogue_set_id, rouge1, question, response) VALUES (?, ?, ?, ?)",
-                    [(s.id, rouge1(q, s.question), q, r) for q, r in zip(qs, rs)],
-                )
+                for q, r in zip(qs, rs):
+                    id = self.store.next_id("synthetic_sets")
+                    values = self.store.seal("synthetic_sets", id, question=q, response=r)
+                    db.execute(
+                        "INSERT INTO synthetic_sets (id, dialogue_set_id, rouge1, question, response)"
+                        " VALUES (?, ?, ?, ?, ?)",
+                        (id, s.id, rouge1(q, s.question), values["question"], values["response"]),
+                    )
                 self.store.count(f"paraphrased {s.id}")
 
     def _attempted(self, id: int) -> bool:
@@ -156,10 +165,11 @@ class Learning:
     def _trainer(self, training: list[DialogueSet], plan: MemoryPlan) -> Trainer:
         pairs = [(t.question, t.response) for t in training]
         for t in training:
-            rows = self.store.rows("SELECT question, response FROM synthetic_sets WHERE dialogue_set_id = ?", t.id)
-            pairs += [(row["question"], row["response"]) for row in rows]
+            rows = self.store.rows("SELECT id, question, response FROM synthetic_sets WHERE dialogue_set_id = ?", t.id)
+            opened = [self.store.unseal("synthetic_sets", row["id"], row) for row in rows]
+            pairs += [(row["question"], row["response"]) for row in opened]
         examples = [self._encode(question, response) for question, response in pairs]
-        return Trainer(self._layers(self._new_lora(), plan), examples, self.settings, self.checkpoint)
+        return Trainer(self._layers(self._new_lora(), plan), examples, self.settings, self.checkpoint, self.files)
 
     def _new_lora(self) -> Lora:
         s = self.settings
@@ -171,12 +181,28 @@ class Learning:
         return Layers(weights, self.graphs, lora, threads=threads, recompute=plan.recompute)
 
     def _train(self, trainer: Trainer, report: LearningReport, should_stop, bars) -> bool:
-        if not trainer.resume():
+        if not self._resumed(trainer):
+            self.checkpoint.unlink(missing_ok=True)  # of another run: it may know what was forgotten since
             trainer.lora.initialize(self.settings.seed)
+        forgotten = self.store.counter("forgotten")
+
+        def stop() -> bool:
+            return should_stop() or self.store.counter("forgotten") != forgotten
+
         with bars("training", len(trainer.rows)) as bar:
-            outcome = trainer.run(should_stop, bar)
+            outcome = trainer.run(stop, bar)
+        if self.store.counter("forgotten") != forgotten:  # by another process
+            self.checkpoint.unlink(missing_ok=True)
         report.losses, report.tokens = outcome.losses, outcome.tokens
         return outcome.finished
+
+    def _resumed(self, trainer: Trainer) -> bool:
+        """Whether a checkpoint was taken up; a damaged one costs its training and nothing else."""
+        try:
+            return trainer.resume()
+        except DamagedDataError as error:
+            self.store.log("checkpoint", problem=str(error))
+            return False
 
     def _measure_base(self, trainer: Trainer, held_out: list[DialogueSet], bars) -> dict[str, float]:
         """Losses before training: in the trainer with an adapter of zeros, and in llama.cpp."""
@@ -204,7 +230,7 @@ class Learning:
             personal = _mean(trainer.evaluate(examples))
             adapter = self.adapters.add(trainer.lora, self.settings, [s.id for s in learned])
             report.adapter_bytes = adapter.bytes
-            self.model.load_adapter(adapter.path)
+            load(self.model, self.adapters, adapter)
             engine = _mean(self.model.negative_log_likelihood(examples))
         evidence = Evidence(personal_adapted=personal, probe_adapted=probe, engine_adapted=engine, **before)
         verdict = judge(
@@ -231,12 +257,14 @@ class Learning:
 
     def _decide(self, adapter: AdapterVersion, evidence: Evidence, verdict: Verdict, learned) -> None:
         decide = self.adapters.promote if verdict.promoted else self.adapters.reject
-        decide(adapter.version, evidence.to_dict(), verdict.reason)
-        if verdict.promoted:
-            self.buffer.mark_learned([s.id for s in learned], adapter.version)
+        with self.store.transaction() as db:  # never an adapter without the note of what it learned from
+            decide(adapter.version, evidence.to_dict(), verdict.reason)
+            if verdict.promoted:
+                self.buffer.mark_learned([s.id for s in learned], adapter.version)
+            db.execute("DELETE FROM counters WHERE name = 'retrain_owed'")
+            self.store.log("gate", version=adapter.version, promoted=verdict.promoted, reason=verdict.reason)
         self.checkpoint.unlink(missing_ok=True)
         self._serve_current()
-        self.store.log("gate", version=adapter.version, promoted=verdict.promoted, reason=verdict.reason)
 
     def _serve_current(self) -> None:
         serve(self.model, self.adapters)
@@ -266,11 +294,17 @@ def serve(model, adapters: Adapters) -> None:
         if model.adapter == current.path:
             return
         try:
-            model.load_adapter(current.path)
+            load(model, adapters, current)
             return
         except IdleTuneError as error:
             adapters.drop_promoted(str(error))
     model.remove_adapter()
+
+
+def load(model, adapters: Adapters, adapter: AdapterVersion) -> None:
+    """Make the model answer with a version, promoted or not. DamagedDataError when its file is not whole."""
+    with adapters.readable(adapter) as path:
+        model.load_adapter(path, known_as=adapter.path)
 
 
 def _mean(total: tuple[float, int]) -> float:

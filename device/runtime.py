@@ -16,9 +16,12 @@ from .annotation import AnnotationQueue, Prompt
 from .base_model import BaseModel, Reply
 from .buffer import Buffer
 from .errors import UsageError
+from .keyring import read_key
 from .learning import Learning, LearningReport, serve
 from .observation import Observation, Observer
+from .privacy import forget
 from .progress import no_bars
+from .review import Review, review
 from .selection.lexicons import Lexicons
 from .selection.policies import make_policy
 from .settings import Settings, load_settings
@@ -38,13 +41,14 @@ def default_home() -> Path:
 class Runtime:
     """One user, one base model, one home folder. Not for several threads at once; close it when done.
 
-    Raises UsageError (missing model, a home that cannot be used) and DamagedDataError (a truncated GGUF,
-    state of a newer version).
+    `key` (32 bytes, from the host's key store) encrypts the state; so does the setting key_file.
+    Raises UsageError (missing model, a home that cannot be used, a wrong key) and DamagedDataError (a truncated
+    GGUF, state of a newer version).
     """
 
     def __init__(
         self, home: Path, model: Path, settings: Settings | None = None,
-        clock: Callable[[], float] = time.time, sequences: int = 8,
+        clock: Callable[[], float] = time.time, sequences: int = 8, key: bytes | None = None,
     ):
         self.settings = settings or Settings(**load_settings(Path(home) / "settings.json"))
         s = self.settings
@@ -53,14 +57,13 @@ class Runtime:
         self.model = BaseModel(model, context_tokens=s.context_tokens, sequences=sequences, threads=s.threads)
         self.store = None
         try:
-            self.store = Store(home, clock)
+            self.store = Store(home, clock, key=key or (read_key(Path(s.key_file)) if s.key_file else None))
             policy = make_policy(s.policy, s.seed)
             self.buffer = Buffer(self.store, policy, s.bins, s.bin_bytes, hidden=self.model.hidden)
             self.queue = AnnotationQueue(
                 self.store, s.daily_limit, s.quiet_from, s.quiet_until, clock, s.bin_bytes
             )
             self.adapters = Adapters(self.store, self.model.sha256, s.keep_adapters)
-            self.adapters.drop_unfinished()
             self.observer = Observer(self.buffer, lexicons, s.eoe_reading)
             self.history: list[dict] = []
             serve(self.model, self.adapters)
@@ -72,6 +75,7 @@ class Runtime:
         """Answer one message of the conversation, streamed to `on_text`, and observe the exchange."""
         if not text.strip():
             raise UsageError("an empty message; write something")
+        serve(self.model, self.adapters)  # another process may have learned, rolled back or forgotten
         self.history.append({"role": "user", "content": text})
         s = self.settings
         try:
@@ -105,6 +109,7 @@ class Runtime:
 
         `embed_anew` brings the buffer's embeddings up to the new adapter (see `refresh_embeddings`).
         """
+        self.review()
         self.model.clear()  # the conversation goes on afterwards, its cached tokens are the old model's
         serving = self.model.adapter
         report = self._learning().run(should_stop, bars)
@@ -122,14 +127,19 @@ class Runtime:
         return before
 
     def forget(self, dialogue_set_id: int) -> list[int]:
-        """Remove a dialogue set and what came of it: paraphrases, checkpoint and adapters. Returns the versions."""
-        with self.store.transaction():  # a kill in between must not leave an adapter that still knows
-            self.buffer.remove(dialogue_set_id)
-            dropped = self.adapters.forget(dialogue_set_id)
-        (self.store.home / "training.npz").unlink(missing_ok=True)
-        serve(self.model, self.adapters)
-        self.store.scrub()
-        return dropped
+        """Remove a dialogue set and what came of it (see privacy.forget). Returns the dropped versions."""
+        try:
+            return forget(self.store, self.adapters, dialogue_set_id)
+        finally:
+            serve(self.model, self.adapters)
+
+    def review(self) -> Review | None:
+        """Hold the adapter in use against the answers given since; rolls back one that makes them worse."""
+        return review(self.model, self.adapters, self.buffer, self.settings)
+
+    def rotate_key(self, key: bytes) -> None:
+        """Encrypt the whole state anew; from now on only `key` (32 bytes) opens it. Encrypts a plain home, too."""
+        self.store.rotate_key(key)
 
     def refresh_embeddings(self, bars=no_bars) -> None:
         """Embed the buffered sets anew with what serves now, so that all stay comparable.
@@ -137,16 +147,19 @@ class Runtime:
         New exchanges are embedded while they are generated, by the adapted model; this is the price of
         that, paid once per adapter and not in the user's time.
         """
-        sets = self.buffer.sets()
-        with bars("embedding", len(sets)) as bar, self.store.transaction():
+        sets, embedded = self.buffer.sets(), {}
+        with bars("embedding", len(sets)) as bar:
             for done, kept in enumerate(sets, start=1):
-                tokens = self.model.embed_exchange(kept.question, kept.reply, self.settings.system)
-                self.buffer.refresh(kept.id, tokens, self.settings.eoe_reading)
+                embedded[kept.id] = self.model.embed_exchange(kept.question, kept.reply, self.settings.system)
                 bar(done)
+        with self.store.transaction():  # all or none; not before, or another process would wait for the model
+            still_kept = {kept.id for kept in self.buffer.sets()}
+            for id in embedded.keys() & still_kept:
+                self.buffer.refresh(id, embedded[id], self.settings.eoe_reading)
 
     def trainer_loss(self, examples: list[Example], adapter: AdapterVersion | None) -> float:
         """Mean loss of examples in the trainer, with an adapter version or the base alone."""
-        return self._learning().loss(examples, adapter.path if adapter else None)
+        return self._learning().loss(examples, adapter)
 
     def new_conversation(self) -> None:
         self.history.clear()
@@ -156,7 +169,7 @@ class Runtime:
         answered = [s for s in self.buffer.sets() if s.response is not None]
         last = next(iter(self.store.events(1, "gate")), None)
         return {
-            "home": str(self.store.home), "model": str(self.model.path), "policy": self.settings.policy,
+            "home": str(self.store.home), "encrypted": self.store.encrypted, "model": str(self.model.path), "policy": self.settings.policy,
             "buffer": {"kept": len(self.buffer), "bins": self.settings.bins, "seen": self.store.counter("seen")},
             "answered": {
                 "sets": len(answered), "not_yet_learned": sum(s.tags["learned_in"] is None for s in answered),

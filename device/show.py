@@ -40,7 +40,7 @@ def status_page(facts: dict) -> str:
     prompts, buffer, answered = facts["prompts"], facts["buffer"], facts["answered"]
     rows = [
         ("model", facts["model"]),
-        ("home", facts["home"]),
+        ("home", f"{facts['home']}{', encrypted' if facts['encrypted'] else ''}"),
         ("serving", f"adapter {adapter['version']}, {adapter['reason']}" if adapter else "the base model alone"),
         ("buffer", f"{buffer['kept']} of {buffer['bins']} bins, {buffer['seen']} exchanges seen ({facts['policy']})"),
         ("answers", f"{answered['sets']}, {answered['not_yet_learned']} not learned from yet"),
