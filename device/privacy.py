@@ -35,14 +35,15 @@ def forget(store: Store, adapters: Adapters, dialogue_set_id: int) -> list[int]:
             store.count("retrain_owed")
         store.log("forget", dialogue_set=dialogue_set_id, dropped=dropped)
         store.owe_scrub()
-        store.after_commit(lambda: _remove_checkpoint(store.home))
+        _remove_checkpoint(store.home)  # a kill before the end costs that training and no more
+        store.after_commit(lambda: _remove_checkpoint(store.home))  # a learner may have written it again
     store.scrub()
     return dropped
 
 
 def export_data(store: Store, out: Path) -> int:
     """Write everything that is kept of the user as readable JSON lines, for its owner only. Returns their number."""
-    lines = [{"kind": "settings", **load_settings(store.home / "settings.json")}, *_records(store)]
+    lines = [{"record": "settings", **load_settings(store.home / "settings.json")}, *_records(store)]
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
     try:
         with open(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
@@ -56,7 +57,7 @@ def _records(store: Store):
     for table in TABLES:
         for row in store.rows(f"SELECT * FROM {table}"):
             values = store.unseal(table, row["id"], row) if "question" in row.keys() else dict(row)
-            yield {"kind": table, **{name: _plain(value) for name, value in values.items() if name not in LEFT_OUT}}
+            yield {"record": table, **{name: _plain(value) for name, value in values.items() if name not in LEFT_OUT}}
 
 
 def _plain(value):
