@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 MODEL := .cache/models/smollm2-135m-instruct-q4_1.gguf
 export IDLETUNE_MODEL ?= $(abspath $(MODEL))
 
-.PHONY: help setup model demo test bench-train bench-observe clean
+.PHONY: help setup model demo test bench-train bench-observe bench-faults clean
 
 help:  ## what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 24
@@ -23,6 +23,9 @@ bench-train: setup $(VENV)/.test  ## training speed and memory beside torch + pe
 
 bench-observe: setup  ## what selection costs beside the reply it looks at
 	$(BIN)/python benchmarks/observe_cost.py
+
+bench-faults: setup $(VENV)/.test  ## 300 kills, full disks and torn writes in the whole loop; about 15 minutes
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/fault_injection.py
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

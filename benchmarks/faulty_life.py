@@ -8,6 +8,7 @@ import functools
 import json
 import os
 import random
+import select
 import shutil
 import signal
 import time
@@ -25,6 +26,8 @@ from idletune.settings import Settings
 from idletune.store import Store
 from idletune.training.trainer import Trainer
 
+KEY = b"k" * 32
+LONGEST = 60.0  # seconds to wait for a child
 SETTINGS = Settings(
     threads=1, bins=4096, epochs=3, learning_rate=0.01, rank=2, alpha=4, targets="q,v", paraphrases=1,
     rouge_least=0.0, rouge_most=1.0, row_tokens=128, quiet_from=0, quiet_until=0, daily_limit=10**6,
@@ -64,6 +67,9 @@ def turn(runtime: Runtime, chance: random.Random, say) -> None:
             say(f"forgetting {gone}")
             runtime.forget(gone)
             say(f"forgotten {gone}")
+        if runtime.store.encrypted and chance.random() < 0.3:
+            say("rotation")
+            runtime.rotate_key(KEY)  # the host's key may stay; all is sealed anew all the same
 
 
 def check(home: Path, model: Path, key: bytes | None, answered: dict, forgotten: set, scratch: Path, say) -> None:
@@ -76,7 +82,8 @@ def check(home: Path, model: Path, key: bytes | None, answered: dict, forgotten:
             found["problems"].append("corrupt database")
     _resume_copies(home, model, key, scratch, found)
     with Runtime(home, model, SETTINGS, sequences=2, key=key) as runtime:
-        found["problems"] += list(_lost(runtime, answered, forgotten)) + list(_half(runtime, forgotten))
+        found["problems"] += [*_lost(runtime, answered, forgotten), *_half(runtime, forgotten)]
+        found["problems"] += _shown(runtime, answered, forgotten)
         runtime.chat("still there?")
     say(json.dumps(found))
 
@@ -112,6 +119,18 @@ def _half(runtime: Runtime, forgotten: set):
     for version in learned:
         if not adapters.get(version).reason:
             yield f"sets learned in adapter {version}, which was never judged"
+
+
+def _shown(runtime: Runtime, answered: dict, forgotten: set):
+    """Words in the files that should not be there: of sets that were forgotten, and with a key any."""
+    home, kept = runtime.store.home, {s.id for s in runtime.buffer.sets()}
+    secrets = [b"about bread"] if runtime.store.encrypted else []
+    secrets += [answered[id].encode() for id in forgotten - kept if id in answered]
+    for path in home.rglob("*"):
+        data = path.read_bytes() if path.is_file() else b""
+        for secret in secrets:
+            if secret in data:
+                yield f"shown in {path.name}: {secret.decode()}"
 
 
 def _resume_copies(home: Path, model: Path, key, scratch: Path, found: dict) -> None:
@@ -181,7 +200,7 @@ def _log_position(database: Path) -> str:
 
 
 class Child:
-    """A forked child that runs `work(say)`; lines it says can be read as they come."""
+    """A forked child that runs `work(say)`. What it says is read line by line as it comes."""
 
     def __init__(self, work):
         reading, writing = os.pipe()
@@ -190,17 +209,38 @@ class Child:
             os.close(reading)
             _run(work, writing)
         os.close(writing)
-        self.lines = os.fdopen(reading)
+        self.reading, self.rest = reading, b""
+
+    def hear(self, until: str | None = None, longest: float = LONGEST) -> list[str]:
+        """Its lines up to one of the stage `until`, or up to its end."""
+        lines, give_up = [], time.monotonic() + longest
+        while time.monotonic() < give_up:
+            if not select.select([self.reading], [], [], 0.5)[0]:
+                continue
+            data = os.read(self.reading, 65536)
+            if not data:
+                return lines
+            *whole, self.rest = (self.rest + data).split(b"\n")
+            lines += [line.decode() for line in whole]
+            if until and any(stage_of(line) == until for line in lines[-len(whole) :]):
+                return lines
+        self.kill()
+        return [*lines, f"died of waiting for {until or 'its end'}"]
 
     def kill(self) -> None:
         os.kill(self.id, signal.SIGKILL)
 
-    def wait(self) -> list[str]:
-        """The lines not read yet, whole ones only, once it has ended."""
-        rest = self.lines.read().split("\n")[:-1]
-        os.waitpid(self.id, 0)
-        self.lines.close()
-        return rest
+    def end(self) -> list[str]:
+        """The lines not heard yet, once it has ended; a last one when a signal of its own ended it."""
+        lines = self.hear()
+        status = os.waitstatus_to_exitcode(os.waitpid(self.id, 0)[1])
+        os.close(self.reading)
+        return lines if status in (0, -signal.SIGKILL) else [*lines, f"died with {status}"]
+
+
+def stage_of(line: str) -> str:
+    """Lines that name more than their stage name it first."""
+    return line.split(" ")[0] if line.startswith("forgetting ") else line
 
 
 def _run(work, writing: int) -> None:

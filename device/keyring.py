@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 from .errors import UsageError
-from .files import Files
+from .files import CHECKPOINT, Files
 from .sealing import (
     KEY_BYTES, NONCE_BYTES, SEALED_COLUMNS, Sealer, Unsealed, aes_gcm, data_key_of, invalid_tag, open_row,
     seal_row,
@@ -86,6 +86,8 @@ def finish(store) -> None:
     if not sealer.newest:
         return
     files = Files(store)
+    if store.counter("scrub_owed"):  # what was being written when the key came may be plain
+        (store.home / CHECKPOINT).with_suffix(".part").unlink(missing_ok=True)
     for path in files.private():
         if data_key_of(path.open("rb").read(64)) != sealer.newest:
             files.write(path, files.read(path, plain_too=True))

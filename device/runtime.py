@@ -176,6 +176,7 @@ class Runtime:
             },
             "prompts": {"waiting": len(self.queue.pending()), "asked_today": self.queue.asked_today()},
             "adapter": describe(self.adapters.current()),
+            "retrain_owed": self.store.counter("retrain_owed") > 0,
             "last_learned": {"at": last.at, **last.detail} if last else None,
             "settings": asdict(self.settings),
         }

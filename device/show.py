@@ -43,7 +43,8 @@ def status_page(facts: dict) -> str:
         ("home", f"{facts['home']}{', encrypted' if facts['encrypted'] else ''}"),
         ("serving", f"adapter {adapter['version']}, {adapter['reason']}" if adapter else "the base model alone"),
         ("buffer", f"{buffer['kept']} of {buffer['bins']} bins, {buffer['seen']} exchanges seen ({facts['policy']})"),
-        ("answers", f"{answered['sets']}, {answered['not_yet_learned']} not learned from yet"),
+        ("answers", f"{answered['sets']}, {answered['not_yet_learned']} not learned from yet"
+         + (", to be learned anew without what was forgotten" if facts["retrain_owed"] else "")),
         ("questions", f"{prompts['waiting']} waiting, {prompts['asked_today']} asked today"),
         ("last learned", _learned(learned) if learned else "never"),
     ]

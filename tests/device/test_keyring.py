@@ -132,6 +132,16 @@ def test_another_process_with_the_old_key_writes_nothing(home):
         assert len(contents(store)[0]) == 5
 
 
+def test_processes_may_bring_the_first_key_at_once(home):
+    with Store(home) as store:
+        fill(store)
+    code = "import sys; from idletune.store import Store; Store(sys.argv[1], key=b'1' * 32).close()"
+    openers = [subprocess.Popen([sys.executable, "-c", code, str(home)]) for _ in range(4)]
+    assert [opener.wait() for opener in openers] == [0] * 4
+    with Store(home, key=FIRST) as store:
+        assert len(contents(store)[0]) == 5 and not traces(home)
+
+
 @pytest.mark.parametrize("step", ["files", "old keys", "scrub"])
 def test_an_interrupted_change_is_finished_at_the_next_start(home, monkeypatch, step):
     with Store(home) as store:
