@@ -82,7 +82,8 @@ class Tally:
             "other_problems": len(self.problems) - len(lost) - len(half),
             "trainings_interrupted": self.interrupted, "resumed_bit_for_bit": self.resumed,
             "clear_refusals": self.refused,
-            "startup_ms_median": round(median(self.startup_ms), 1), "startup_ms_longest": round(max(self.startup_ms), 1),
+            "startup_ms_median": round(median(self.startup_ms), 1),
+            "startup_ms_longest": round(max(self.startup_ms), 1),
             "problems": self.problems,
         }
 
@@ -233,12 +234,12 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="idletune-faults-") as scratch:
         folder = Path(scratch)
         model = arguments.model or prepare(folder)
-        results["kills"] = run(arguments.kills, folder / "kills", model, arguments.seed, "kill")
-        results["torn_writes"] = run(arguments.disk - arguments.disk // 2, folder / "torn", model, arguments.seed, "tear")
+        half, seed = arguments.disk // 2, arguments.seed
+        results["kills"] = run(arguments.kills, folder / "kills", model, seed, "kill")
+        results["torn_writes"] = run(arguments.disk - half, folder / "torn", model, seed, "tear")
         if disk := small_disk(folder / "disk"):
             try:
-                results["disk_full"] = run(
-                    arguments.disk // 2, folder / "full", model, arguments.seed, "fill_disk", disk)
+                results["disk_full"] = run(half, folder / "full", model, seed, "fill_disk", disk)
             finally:
                 subprocess.run(["umount", "--lazy", str(disk)], check=True)
     print(table(results))

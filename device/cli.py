@@ -152,8 +152,8 @@ def _privacy_commands(commands) -> None:
     command.add_argument("out", type=Path, help="JSONL file to write")
     command = _command(commands, "erase", erase_home, "remove everything it keeps")
     command.add_argument("--yes", action="store_true", help="do not ask")
-    command = _command(commands, "rotate-key", rotate_key, "encrypt the state anew with another key; the first time: encrypt it")
-    command.add_argument("--new-key-file", type=Path, required=True, help="file with the new key; made if there is none")
+    command = _command(commands, "rotate-key", rotate_key, "encrypt the state with another key, or for the first time")
+    command.add_argument("--new-key-file", type=Path, required=True, help="the new key; made if there is no such file")
 
 
 def _command(commands, name: str, run, help: str) -> argparse.ArgumentParser:

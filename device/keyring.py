@@ -50,7 +50,7 @@ def make_key(path: Path) -> bytes:
 def checked_key(key: bytes, source: str = "the key") -> bytes:
     if not isinstance(key, bytes) or len(key) != KEY_BYTES:
         size = f"{len(key)} bytes" if isinstance(key, bytes) else type(key).__name__
-        raise UsageError(f"{source} holds {size}; a key is {KEY_BYTES} random bytes, or 64 hexadecimal digits in a file")
+        raise UsageError(f"{source} holds {size}; a key is {KEY_BYTES} random bytes, or as many in hexadecimal digits")
     return key
 
 
@@ -62,7 +62,7 @@ def open_sealer(store, key: bytes | None) -> Unsealed | Sealer:
     wrapped = store.rows("SELECT id, wrapped FROM data_keys")
     if key is None:
         if wrapped:
-            raise UsageError(f"the state in {store.home} is encrypted; give its key, with --key-file or Runtime(key=...)")
+            raise UsageError(f"the state in {store.home} is encrypted; give its key: --key-file, or Runtime(key=...)")
         return Unsealed()
     checked_key(key)
     if not wrapped:
@@ -135,7 +135,7 @@ def _unwrap(key: bytes, number: int, wrapped: bytes, home: Path) -> bytes:
     try:
         return cipher.decrypt(wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:], _place(number))
     except invalid_tag():
-        raise UsageError(f"wrong key: it does not open the state in {home}; give the key it was encrypted with") from None
+        raise UsageError(f"wrong key for the state in {home}; give the one it was encrypted with") from None
 
 
 def _place(number: int) -> bytes:

@@ -169,7 +169,8 @@ class Runtime:
         answered = [s for s in self.buffer.sets() if s.response is not None]
         last = next(iter(self.store.events(1, "gate")), None)
         return {
-            "home": str(self.store.home), "encrypted": self.store.encrypted, "model": str(self.model.path), "policy": self.settings.policy,
+            "home": str(self.store.home), "encrypted": self.store.encrypted,
+            "model": str(self.model.path), "policy": self.settings.policy,
             "buffer": {"kept": len(self.buffer), "bins": self.settings.bins, "seen": self.store.counter("seen")},
             "answered": {
                 "sets": len(answered), "not_yet_learned": sum(s.tags["learned_in"] is None for s in answered),

@@ -110,12 +110,10 @@ def test_never_ask_holds_through_every_change_of_keys(home):
             store.rotate_key(key)
             assert not hashes & {row[0] for row in store.rows("SELECT question_hash FROM never_ask")}
             buffer, queue = parts(store)
-            new = DialogueSet("Question  PLUMBUS 3", "again", "work", np.eye(HIDDEN, dtype=np.float32)[0], Scores(1, 1, 1))
-            asked = {p.question for p in queue.pending()}
-            unwanted = next(f"question plumbus {n}" for n in range(6) if f"question plumbus {n}" not in
-                            asked | {s.question for s in buffer.sets()})
-            new.question = unwanted.upper()
-            id = buffer.offer(new).id
+            kept = {s.question for s in buffer.sets()}
+            unwanted = next(question for n in range(6) if (question := f"question plumbus {n}") not in kept)
+            embedding = np.eye(HIDDEN, dtype=np.float32)[0]
+            id = buffer.offer(DialogueSet(unwanted.upper(), "again", "work", embedding, Scores(1, 1, 1))).id
             queue.refill()
             assert id not in {p.dialogue_set_id for p in queue.pending()}
             buffer.remove(id)

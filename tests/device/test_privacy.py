@@ -84,7 +84,8 @@ def test_forgetting_falls_back_to_the_newest_clean_version(open_runtime, home):
     with open_runtime(settings=replace(QUICK, engine_tolerance=1.0)) as runtime:
         first = learned(runtime)
         runtime.adapters.keep = 5
-        second = runtime.adapters.add(runtime._learning()._new_lora().initialize(1), QUICK, [*first.dialogue_set_ids, 99])
+        lora = runtime._learning()._new_lora().initialize(1)
+        second = runtime.adapters.add(lora, QUICK, [*first.dialogue_set_ids, 99])
         runtime.adapters.promote(second.version, {}, "good")
         runtime.buffer.mark_learned(first.dialogue_set_ids, second.version)
         assert runtime.forget(99) == [second.version]  # long replaced, but known to the adapter

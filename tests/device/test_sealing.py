@@ -7,7 +7,9 @@ from idletune.errors import DamagedDataError, UsageError
 from idletune.sealing import Sealer, Unsealed, data_key_of, open_row, seal_row
 
 SECRET, OTHER = bytes(range(64)), bytes(64)
-ROW = {"id": 3, "eoe": 0.5, "domain": "work", "question": "what is žluťoučký?", "response": None, "embedding": b"\0\1"}
+ROW = {
+    "id": 3, "eoe": 0.5, "domain": "work", "question": "what is žluťoučký?", "response": None, "embedding": b"\0\1",
+}
 
 
 @pytest.fixture
