@@ -64,8 +64,8 @@ class AnnotationQueue:
         """Queue a prompt for each unanswered set that was never asked about; returns how many."""
         with self._store.transaction() as db:
             never = {row["question_hash"] for row in self._store.rows("SELECT question_hash FROM never_ask")}
-            rows = self._store.rows(_NOT_ASKED)
-            ids = [(row["id"],) for row in rows if question_hash(row["question"]) not in never]
+            rows = [self._store.unseal("dialogue_sets", row["id"], row) for row in self._store.rows(_NOT_ASKED)]
+            ids = [(row["id"],) for row in rows if self._hash(row["question"]) not in never]
             db.executemany("INSERT INTO prompts (dialogue_set_id) VALUES (?)", ids)
             return len(ids)
 
@@ -111,16 +111,16 @@ class AnnotationQueue:
     def never_ask(self, prompt_id: int) -> None:
         """Never ask this question again; its set leaves the buffer, as do others that wait with the same."""
         with self._store.transaction() as db:
-            unwanted = question_hash(self._waiting(prompt_id).question)
+            unwanted = self._hash(self._waiting(prompt_id).question)
             db.execute("INSERT OR IGNORE INTO never_ask VALUES (?, ?)", (unwanted, self._clock()))
             for prompt in self.pending():
-                if question_hash(prompt.question) == unwanted:
+                if self._hash(prompt.question) == unwanted:
                     self._close(prompt, "never")
                     db.execute("DELETE FROM dialogue_sets WHERE id = ?", (prompt.dialogue_set_id,))
 
     def pending(self) -> list[Prompt]:
         """All prompts without an answer, in the order they will be shown; the shown one first."""
-        return [Prompt(**row) for row in self._store.rows(_WAITING + _WORTH)]
+        return [self._parse(row) for row in self._store.rows(_WAITING + _WORTH)]
 
     def asked_today(self, now: float | None = None) -> int:
         """How many prompts were shown on the local calendar day of `now`."""
@@ -138,7 +138,7 @@ class AnnotationQueue:
     def _waiting(self, prompt_id: int) -> Prompt:
         row = self._store.row(_WAITING + " AND prompts.id = ?", prompt_id)
         if row is not None:
-            return Prompt(**row)
+            return self._parse(row)
         past = self._store.row("SELECT state FROM prompts WHERE id = ?", prompt_id)
         if past is None:
             problem = "is not known, or its dialogue set was replaced"
@@ -148,11 +148,20 @@ class AnnotationQueue:
             problem = f"is answered already ({past['state']})"
         raise UsageError(f"prompt {prompt_id} {problem}; ask for the next one")
 
+    def _parse(self, row) -> Prompt:
+        plain = self._store.unseal("dialogue_sets", row["dialogue_set_id"], row)
+        plain["embedding_bytes"] -= self._store.sealer.overhead
+        return Prompt(**plain)
+
+    def _hash(self, question: str) -> str:
+        return self._store.sealer.digest(question_hash(question))
+
     def _answer(self, prompt: Prompt, state: str, response: str) -> int:
         with self._store.transaction() as db:
+            sealed = self._store.seal("dialogue_sets", prompt.dialogue_set_id, response=response)
             db.execute(
                 "UPDATE dialogue_sets SET response = ?, answered_at = ? WHERE id = ?",
-                (response, self._clock(), prompt.dialogue_set_id),
+                (sealed["response"], self._clock(), prompt.dialogue_set_id),
             )
             self._close(prompt, state)
         return prompt.dialogue_set_id

@@ -189,13 +189,14 @@ class BaseModel:
         self.clear()
         return np.stack(rows)
 
-    def load_adapter(self, path: Path, scale: float = 1.0) -> None:
+    def load_adapter(self, path: Path, scale: float = 1.0, known_as: Path | None = None) -> None:
         """Answer with this adapter from now on; the base stays loaded, the KV cache is cleared.
 
+        `known_as` is what `adapter` says where the file loaded is a decrypted one in memory.
         DamagedDataError for a file that is no adapter for this model; the one in use stays then.
         """
         self._open.set_adapter(Path(path), scale)
-        self.adapter, self._cached = Path(path), []
+        self.adapter, self._cached = Path(known_as or path), []
 
     def remove_adapter(self) -> None:
         if self.adapter is not None:

@@ -26,8 +26,8 @@ _PROTECTED = """
     ) AS protected FROM dialogue_sets ORDER BY id"""
 _INSERT = """
     INSERT INTO dialogue_sets
-        (created, domain, eoe, dss, idd, answered_at, embedding, question, reply, response)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+        (id, created, domain, eoe, dss, idd, answered_at, embedding, question, reply, response)
+    VALUES (:id, :created, :domain, :eoe, :dss, :idd, :answered_at, :embedding, :question, :reply, :response)"""
 _DELETE = "DELETE FROM dialogue_sets WHERE id = ?"
 
 
@@ -77,8 +77,9 @@ class Buffer:
             if placement.replaces is not None:
                 assert placement.replaces not in _protected_ids(view), "a policy replaced a protected set"
                 db.execute(_DELETE, (placement.replaces,))
-            inserted = db.execute(_INSERT, self._values(dialogue_set))
-            return Offer(inserted.lastrowid, placement.replaces)
+            values = self._values(dialogue_set, self._store.next_id("dialogue_sets"))
+            db.execute(_INSERT, values)
+            return Offer(values["id"], placement.replaces)
 
     def sets(self) -> list[DialogueSet]:
         """All sets, oldest first. Their tags tell `answered_at`, `learned_in` and `held_out`."""
@@ -90,6 +91,9 @@ class Buffer:
         if row is None:
             raise UsageError(f"no dialogue set {id} in the buffer; it was replaced, removed or never kept")
         return self._parse(row)
+
+    def __contains__(self, id: int) -> bool:
+        return self._store.row("SELECT 1 FROM dialogue_sets WHERE id = ?", id) is not None
 
     def embeddings(self, domain: str | None = None) -> np.ndarray:
         """A copy of the embeddings, float32 (n, hidden): all, or one domain's (for a new set's IDD)."""
@@ -120,8 +124,8 @@ class Buffer:
         eoe = entropy_of_embedding(token_embeddings, reading)
         with self._store.transaction() as db:
             self.get(id)
-            sql = "UPDATE dialogue_sets SET embedding = ?, eoe = ? WHERE id = ?"
-            db.execute(sql, (embedding.astype("<f4").tobytes(), eoe, id))
+            sealed = self._store.seal("dialogue_sets", id, embedding=embedding.astype("<f4").tobytes())
+            db.execute("UPDATE dialogue_sets SET embedding = ?, eoe = ? WHERE id = ?", (sealed["embedding"], eoe, id))
             self._store.count("refreshed")
 
     def hold_out(self, ids: Iterable[int], held_out: bool = True) -> None:
@@ -150,16 +154,17 @@ class Buffer:
         if dialogue_set.response is not None:
             check_bin((dialogue_set.question, dialogue_set.response), 4 * self.hidden, self.bin_bytes)
 
-    def _values(self, new: DialogueSet) -> list:
+    def _values(self, new: DialogueSet, id: int) -> dict:
         now = self._store.clock()
-        answered_at = None if new.response is None else now
-        blob = new.embedding.astype("<f4").tobytes()
-        values = [
-            new.created or now, new.domain, new.scores.eoe, new.scores.dss, new.scores.idd,
-            answered_at, blob, new.question, new.reply, new.response,
-        ]
+        values = {
+            "created": new.created or now, "domain": new.domain, "eoe": new.scores.eoe, "dss": new.scores.dss,
+            "idd": new.scores.idd, "answered_at": None if new.response is None else now,
+            "embedding": new.embedding.astype("<f4").tobytes(),
+            "question": new.question, "reply": new.reply, "response": new.response,
+        }
         # SQLite takes Python's numbers only
-        return [value.item() if isinstance(value, np.generic) else value for value in values]
+        plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in values.items()}
+        return {"id": id, **self._store.seal("dialogue_sets", id, **plain)}
 
     def _synced(self) -> "_Rows":
         """The mirror, brought up to date.
@@ -179,6 +184,7 @@ class Buffer:
             return self._rows
 
     def _parse(self, row) -> DialogueSet:
+        row = self._store.unseal("dialogue_sets", row["id"], row)
         embedding = np.frombuffer(row["embedding"], dtype=np.uint8)
         if embedding.size != 4 * self.hidden:
             raise UsageError(

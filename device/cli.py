@@ -13,16 +13,21 @@ from importlib.resources import as_file, files
 from pathlib import Path
 
 from . import __version__, device_commands, show, termux
+from .adapters import Adapters
 from .chat_loop import ChatLoop
 from .dialogue import read_exchanges
 from .errors import IdleTuneError, UsageError
+from .home import erase
+from .keyring import make_key, read_key
 from .picture import draw
+from .privacy import export_data, forget
 from .progress import Progress
 from .replay import EXCHANGES_A_DAY, replay
 from .runtime import Runtime, default_home
 from .settings import Settings, load_settings, parse_setting
 from .simulation import simulate
 from .timeline import draw_timeline
+from .store import FILE_NAME, Store
 
 DEMO_BINS = 64  # the story is short: with 128 bins nothing would ever be replaced
 DEFAULT_MODEL = Path(".cache/models/smollm2-135m-instruct-q4_1.gguf")
@@ -118,6 +123,40 @@ def simulate_month(arguments) -> None:
         print(f"picture: {arguments.picture}" if drawn else "no picture: matplotlib is not installed (idletune[plots])")
 
 
+def forget_set(arguments) -> None:
+    with _store(arguments) as store:
+        dropped = forget(store, Adapters(store, base_sha256=""), arguments.id)
+    versions = f", and adapter {', '.join(map(str, dropped))} with it; the rest is learned anew" if dropped else ""
+    print(f"forgotten{versions}")
+
+
+def export_my_data(arguments) -> None:
+    with _store(arguments) as store:
+        lines = export_data(store, arguments.out)
+    print(f"{lines} records in {arguments.out}, not encrypted: keep it safe")
+
+
+def erase_home(arguments) -> None:
+    home = _home(arguments)
+    if not arguments.yes:
+        try:
+            answer = input(f"erase everything IdleTune keeps in {home}, for good? Type erase: ")
+        except EOFError:
+            answer = ""
+        if answer.strip() != "erase":
+            raise UsageError("nothing was erased; type erase, or give --yes")
+    print(f"erased {len(erase(home))} files in {home}")
+
+
+def rotate_key(arguments) -> None:
+    new, settings = arguments.new_key_file, _settings(arguments)
+    with _store(arguments) as store:  # first of all the old key must be right
+        store.rotate_key(read_key(new) if new.exists() else make_key(new))
+    print(f"encrypted with the key in {new}; without it nothing can be read: keep a copy elsewhere")
+    if settings.key_file != str(new):
+        print(f"from now on give --key-file {new}, or put key_file into {_home(arguments) / 'settings.json'}")
+
+
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="idletune", description="A small LLM that learns from its one user, on this device.",
@@ -139,6 +178,7 @@ def make_parser() -> argparse.ArgumentParser:
     command = _command(commands, "status", status, "what it knows, serves and waits for")
     command.add_argument("--json", action="store_true", help="as JSON")
     _device_commands(commands)
+    _privacy_commands(commands)
     return parser
 
 
@@ -159,6 +199,17 @@ def _device_commands(commands) -> None:
     command.add_argument("--picture", type=Path, help="draw the timeline to this PNG or SVG file")
 
 
+def _privacy_commands(commands) -> None:
+    command = _command(commands, "forget", forget_set, "remove a dialogue set and all that was made of it")
+    command.add_argument("id", type=_count, help="the number of the dialogue set")
+    command = _command(commands, "export-my-data", export_my_data, "everything it keeps of you, readable")
+    command.add_argument("out", type=Path, help="JSONL file to write")
+    command = _command(commands, "erase", erase_home, "remove everything it keeps")
+    command.add_argument("--yes", action="store_true", help="do not ask")
+    command = _command(commands, "rotate-key", rotate_key, "encrypt the state with another key, or for the first time")
+    command.add_argument("--new-key-file", type=Path, required=True, help="the new key; made if there is no such file")
+
+
 def _command(commands, name: str, run, help: str) -> argparse.ArgumentParser:
     names = ", ".join(spec.name for spec in fields(Settings))
     command = commands.add_parser(name, help=help, description=help, epilog=f"settings: {names}")
@@ -167,6 +218,7 @@ def _command(commands, name: str, run, help: str) -> argparse.ArgumentParser:
     command.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="change a setting; may be repeated"
     )
+    command.add_argument("--key-file", metavar="FILE", help="key of an encrypted home (short for --set key_file=FILE)")
     command.set_defaults(run=run)
     return command
 
@@ -192,7 +244,17 @@ def _settings(arguments) -> Settings:
     changes = dict(pair.split("=", 1) if "=" in pair else (pair, "") for pair in arguments.set)
     if getattr(arguments, "policy", None):
         changes["policy"] = arguments.policy
+    if arguments.key_file:
+        changes["key_file"] = arguments.key_file
     return replace(settings, **{name: parse_setting(name, text) for name, text in changes.items()})
+
+
+def _store(arguments) -> Store:
+    """The state alone, for what needs no model; UsageError where there is none."""
+    home, settings = _home(arguments), _settings(arguments)
+    if not (home / FILE_NAME).is_file():
+        raise UsageError(f"no state in {home}; name the home with --home")
+    return Store(home, key=read_key(Path(settings.key_file)) if settings.key_file else None)
 
 
 def _home(arguments) -> Path:

@@ -187,11 +187,8 @@ class _Cursor:
         return None  # walked over
 
 
-def write_gguf(path: Path, metadata: dict, tensors: dict[str, np.ndarray]) -> None:
-    """Write float32 tensors and str/int/float metadata as a GGUF file, flushed to the disk.
-
-    The caller renames the file into place, so a reader never meets half of it.
-    """
+def gguf_bytes(metadata: dict, tensors: dict[str, np.ndarray]) -> bytes:
+    """Float32 tensors and str/int/float metadata as the content of a GGUF file."""
     alignment = 32
     header = bytearray(MAGIC + struct.pack("<IQQ", 3, len(tensors), len(metadata)))
     for key, value in metadata.items():
@@ -203,10 +200,14 @@ def write_gguf(path: Path, metadata: dict, tensors: dict[str, np.ndarray]) -> No
         header += struct.pack(f"<{array.ndim}Q", *array.shape[::-1]) + struct.pack("<IQ", TYPE_IDS["F32"], offset)
         offset += -(-array.nbytes // alignment) * alignment
     header += bytes(-len(header) % alignment)
+    parts = (np.ascontiguousarray(array).tobytes() + bytes(-array.nbytes % alignment) for array in tensors.values())
+    return b"".join((header, *parts))
+
+
+def write_gguf(path: Path, metadata: dict, tensors: dict[str, np.ndarray]) -> None:
+    """Write such a file, flushed to the disk. The caller renames it into place, so nobody meets half of it."""
     with open(path, "wb") as file:
-        file.write(header)
-        for array in tensors.values():
-            file.write(np.ascontiguousarray(array).tobytes() + bytes(-array.nbytes % alignment))
+        file.write(gguf_bytes(metadata, tensors))
         file.flush()
         os.fsync(file.fileno())
 

@@ -14,7 +14,8 @@ from pathlib import Path
 from .adapters import Adapters, AdapterVersion
 from .buffer import Buffer
 from .dialogue import DialogueSet
-from .errors import IdleTuneError, UsageError
+from .errors import DamagedDataError, IdleTuneError, UsageError
+from .files import CHECKPOINT, Files
 from .gate import Evidence, Verdict, judge
 from .gguf_file import GgufFile
 from .measures import Measures, measures_key
@@ -80,7 +81,7 @@ class Learning:
         self.gguf = GgufFile(model.path)
         self.shape = ModelShape.of(self.gguf)
         self.graphs = find_graphs(self.shape.block, [Path(model.path).parent / "training", store.home / "graphs"])
-        self.checkpoint = store.home / "training.npz"
+        self.files, self.checkpoint = Files(store), store.home / CHECKPOINT
 
     def run(self, should_stop: Callable[[], bool] = lambda: False, bars=no_bars) -> LearningReport:
         """Synthesize, train, judge. `bars(label, total)` gives a context manager that shows progress.
@@ -89,6 +90,7 @@ class Learning:
         """
         report, self._should_stop = LearningReport(), should_stop
         report.plan = self._plan(self._new_lora())  # too small a budget is refused before the work begins
+        self.adapters.drop_unfinished()
         training, held_out = self._split()
         report.trained_sets, report.held_out_sets = len(training), len(held_out)
         try:
@@ -112,9 +114,9 @@ class Learning:
         with report.timed("gate"):
             self._judge(trainer, training + held_out, held_out, before, report, bars)
 
-    def loss(self, examples: list[Example], adapter: Path | None) -> float:
-        """Mean loss in the trainer, in nats per labelled token, with an adapter file or the base alone."""
-        lora = read_adapter(adapter, self.shape) if adapter else self._new_lora()
+    def loss(self, examples: list[Example], adapter: AdapterVersion | None) -> float:
+        """Mean loss in the trainer, in nats per labelled token, with an adapter or the base alone."""
+        lora = self._read(adapter) if adapter else self._new_lora()
         layers = self._layers(lora, self._plan(lora))
         if adapter is None:
             lora.alpha = 0.0
@@ -169,10 +171,14 @@ class Learning:
             responses = [(r + kept)[: len(kept)] for r, kept in zip(reworded, responses)]
         with self.store.transaction() as db:
             for s, qs, rs in zip(sets, questions, responses):
-                db.executemany(
-                    "INSERT INTO synthetic_sets (dialogue_set_id, rouge1, question, response) VALUES (?, ?, ?, ?)",
-                    [(s.id, rouge1(q, s.question), q, r) for q, r in zip(qs, rs)],
-                )
+                for q, r in zip(qs, rs):
+                    id = self.store.next_id("synthetic_sets")
+                    values = self.store.seal("synthetic_sets", id, question=q, response=r)
+                    db.execute(
+                        "INSERT INTO synthetic_sets (id, dialogue_set_id, rouge1, question, response)"
+                        " VALUES (?, ?, ?, ?, ?)",
+                        (id, s.id, rouge1(q, s.question), values["question"], values["response"]),
+                    )
                 self.store.count(f"paraphrased {s.id}")
 
     def _attempted(self, id: int) -> bool:
@@ -181,19 +187,24 @@ class Learning:
     def _trainer(self, training: list[DialogueSet], report: LearningReport) -> Trainer:
         pairs = [(t.question, t.response) for t in training]
         for t in training:
-            rows = self.store.rows("SELECT question, response FROM synthetic_sets WHERE dialogue_set_id = ?", t.id)
-            pairs += [(row["question"], row["response"]) for row in rows]
+            rows = self.store.rows("SELECT id, question, response FROM synthetic_sets WHERE dialogue_set_id = ?", t.id)
+            opened = [self.store.unseal("synthetic_sets", row["id"], row) for row in rows]
+            pairs += [(row["question"], row["response"]) for row in opened]
         examples = [self._encode(question, response) for question, response in pairs]
         lora = self._new_lora()
         report.plan = self._plan(lora, sum(len(example.tokens) for example in examples))
-        return Trainer(self._layers(lora, report.plan), examples, self.settings, self.checkpoint)
+        return Trainer(self._layers(lora, report.plan), examples, self.settings, self.checkpoint, self.files)
 
     def _new_lora(self) -> Lora:
         """Where training starts: an adapter without effect, or with `warm_start` the one that serves."""
         s, current = self.settings, self.adapters.current()
         if s.warm_start and current is not None:
-            return read_adapter(current.path, self.shape)
+            return self._read(current)
         return Lora(self.shape, s.targets, s.rank, s.alpha, s.top_layers).initialize(s.seed)
+
+    def _read(self, adapter: AdapterVersion) -> Lora:
+        with self.adapters.readable(adapter) as path:
+            return read_adapter(path, self.shape)
 
     def _plan(self, lora: Lora, cached_tokens: int = 0) -> MemoryPlan:
         s = self.settings
@@ -208,14 +219,31 @@ class Learning:
         return Layers(weights, self.graphs, lora, threads=threads, recompute=plan.recompute)
 
     def _train(self, trainer: Trainer, report: LearningReport, bars) -> None:
-        trainer.resume()
+        if not self._resumed(trainer):
+            self.checkpoint.unlink(missing_ok=True)  # of another run: it may know what was forgotten since
+        forgotten = self.store.counter("forgotten")
+
+        def stop() -> bool:
+            return self._should_stop() or self.store.counter("forgotten") != forgotten
+
         with bars("training", len(trainer.rows)) as bar:
-            outcome = trainer.run(self._should_stop, bar)
+            outcome = trainer.run(stop, bar)
+        if self.store.counter("forgotten") != forgotten:  # by another process
+            self.checkpoint.unlink(missing_ok=True)
+            raise Stopped
         report.losses, report.tokens = outcome.losses, outcome.tokens
         if not outcome.finished:
             raise Stopped
         if outcome.losses:
             trainer.save()  # a stop in the gate must not cost the last steps
+
+    def _resumed(self, trainer: Trainer) -> bool:
+        """Whether a checkpoint was taken up; a damaged one costs its training and nothing else."""
+        try:
+            return trainer.resume()
+        except DamagedDataError as error:
+            self.store.log("checkpoint", problem=str(error))
+            return False
 
     def _measure_base(self, trainer: Trainer, held_out: list[DialogueSet], bars) -> dict[str, float]:
         """Losses before training: in the trainer with the adapter silenced, and in llama.cpp."""
@@ -243,7 +271,7 @@ class Learning:
             personal = self._measures.trainer(f"personal at {report.dose}", trainer, examples)
             adapter = self.adapters.add(trainer.lora, self.settings, [s.id for s in learned])
             report.adapter_bytes = adapter.bytes
-            self.model.load_adapter(adapter.path)
+            load(self.model, self.adapters, adapter)
             engine = self._measures.engine(f"engine at {report.dose}", self.model, examples)
         evidence = Evidence(personal_adapted=personal, probe_adapted=probe, engine_adapted=engine, **before)
         verdict = judge(
@@ -269,16 +297,17 @@ class Learning:
         return probe
 
     def _decide(self, adapter: AdapterVersion, evidence: Evidence, verdict: Verdict, learned) -> None:
-        with self.store.transaction():  # a kill in between must not leave a verdict on a round that goes on
-            decide = self.adapters.promote if verdict.promoted else self.adapters.reject
+        decide = self.adapters.promote if verdict.promoted else self.adapters.reject
+        with self.store.transaction() as db:  # never an adapter without the note of what it learned from
             decide(adapter.version, evidence.to_dict(), verdict.reason)
             if verdict.promoted:
                 self.buffer.mark_learned([s.id for s in learned], adapter.version)
                 mark_due(self.store)
             self._round.finish()
+            db.execute("DELETE FROM counters WHERE name = 'retrain_owed'")
+            self.store.log("gate", version=adapter.version, promoted=verdict.promoted, reason=verdict.reason)
         self.checkpoint.unlink(missing_ok=True)
         self._serve_current()
-        self.store.log("gate", version=adapter.version, promoted=verdict.promoted, reason=verdict.reason)
 
     def _measures_of(self, trainer: Trainer, held_out: list[DialogueSet]) -> Measures:
         serving, row_tokens = self.adapters.current(), self.settings.row_tokens
@@ -319,11 +348,17 @@ def serve(model, adapters: Adapters) -> None:
         if model.adapter == current.path:
             return
         try:
-            model.load_adapter(current.path)
+            load(model, adapters, current)
             return
         except IdleTuneError as error:
             adapters.drop_promoted(str(error))
     model.remove_adapter()
+
+
+def load(model, adapters: Adapters, adapter: AdapterVersion) -> None:
+    """Make the model answer with a version, promoted or not. DamagedDataError when its file is not whole."""
+    with adapters.readable(adapter) as path:
+        model.load_adapter(path, known_as=adapter.path)
 
 
 def _mean(total: tuple[float, int]) -> float:

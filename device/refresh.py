@@ -32,8 +32,10 @@ def refresh(store: Store, buffer: Buffer, embed: Callable, reading: str, should_
         for done, kept in enumerate(sets, start=1):
             if should_stop():
                 return False
+            embedded = embed(kept)  # outside the transaction, or another process would wait for the model
             with store.transaction():
-                buffer.refresh(kept.id, embed(kept), reading)
+                if kept.id in buffer:
+                    buffer.refresh(kept.id, embedded, reading)
                 _put(store, DONE, kept.id)
             bar(done)
     _put(store, DONE, store.counter(LAST))

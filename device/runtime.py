@@ -16,11 +16,14 @@ from .annotation import AnnotationQueue, Prompt
 from .base_model import BaseModel, Reply
 from .buffer import Buffer
 from .errors import UsageError
+from .keyring import read_key
 from .learning import Learning, LearningReport, serve
-from .observation import Observation, Observer
 from .lock import is_learning, learner_lock
+from .observation import Observation, Observer
+from .privacy import forget
 from .progress import no_bars
 from .refresh import refresh
+from .review import Review, review
 from .scheduler import Scheduler, Tick
 from .selection.lexicons import Lexicons
 from .selection.policies import make_policy
@@ -42,13 +45,14 @@ def default_home() -> Path:
 class Runtime:
     """One user, one base model, one home folder. Not for several threads at once; close it when done.
 
-    Raises UsageError (missing model, a home that cannot be used) and DamagedDataError (a truncated GGUF,
-    state of a newer version).
+    `key` (32 bytes, from the host's key store) encrypts the state; so does the setting key_file.
+    Raises UsageError (missing model, a home that cannot be used, a wrong key) and DamagedDataError (a truncated
+    GGUF, state of a newer version).
     """
 
     def __init__(
         self, home: Path, model: Path, settings: Settings | None = None,
-        clock: Callable[[], float] = time.time, sequences: int = 8,
+        clock: Callable[[], float] = time.time, sequences: int = 8, key: bytes | None = None,
     ):
         self.settings = settings or Settings(**load_settings(Path(home) / "settings.json"))
         s = self.settings
@@ -57,7 +61,7 @@ class Runtime:
         self.model = BaseModel(model, context_tokens=s.context_tokens, sequences=sequences, threads=s.threads)
         self.store = None
         try:
-            self.store = Store(home, clock)
+            self.store = Store(home, clock, key=key or (read_key(Path(s.key_file)) if s.key_file else None))
             policy = make_policy(s.policy, s.seed)
             self.buffer = Buffer(self.store, policy, s.bins, s.bin_bytes, hidden=self.model.hidden)
             self.queue = AnnotationQueue(
@@ -78,6 +82,7 @@ class Runtime:
         """Answer one message of the conversation, streamed to `on_text`, and observe the exchange."""
         if not text.strip():
             raise UsageError("an empty message; write something")
+        serve(self.model, self.adapters)  # another process may have learned, rolled back or forgotten
         self.history.append({"role": "user", "content": text})
         s = self.settings
         try:
@@ -137,7 +142,7 @@ class Runtime:
         return asdict(self.scheduler.source.push(state))
 
     def _learn(self, should_stop: Callable[[], bool], bars, embed_anew: bool = True) -> LearningReport:
-        self.adapters.drop_unfinished()
+        self.review()
         self.model.clear()  # the conversation goes on afterwards, its cached tokens are the old model's
         serving = self.model.adapter
         report = self._learning().run(should_stop, bars)
@@ -155,14 +160,19 @@ class Runtime:
         return before
 
     def forget(self, dialogue_set_id: int) -> list[int]:
-        """Remove a dialogue set and what came of it: paraphrases, checkpoint and adapters. Returns the versions."""
-        with self.store.transaction():  # a kill in between must not leave an adapter that still knows
-            self.buffer.remove(dialogue_set_id)
-            dropped = self.adapters.forget(dialogue_set_id)
-        (self.store.home / "training.npz").unlink(missing_ok=True)
-        serve(self.model, self.adapters)
-        self.store.scrub()
-        return dropped
+        """Remove a dialogue set and what came of it (see privacy.forget). Returns the dropped versions."""
+        try:
+            return forget(self.store, self.adapters, dialogue_set_id)
+        finally:
+            serve(self.model, self.adapters)
+
+    def review(self) -> Review | None:
+        """Hold the adapter in use against the answers given since; rolls back one that makes them worse."""
+        return review(self.model, self.adapters, self.buffer, self.settings)
+
+    def rotate_key(self, key: bytes) -> None:
+        """Encrypt the whole state anew; from now on only `key` (32 bytes) opens it. Encrypts a plain home, too."""
+        self.store.rotate_key(key)
 
     def refresh_embeddings(self, bars=no_bars, should_stop: Callable[[], bool] = lambda: False) -> bool:
         """Embed the buffered sets anew after a promotion, so that all stay comparable; False when stopped."""
@@ -173,7 +183,7 @@ class Runtime:
 
     def trainer_loss(self, examples: list[Example], adapter: AdapterVersion | None) -> float:
         """Mean loss of examples in the trainer, with an adapter version or the base alone."""
-        return self._learning().loss(examples, adapter.path if adapter else None)
+        return self._learning().loss(examples, adapter)
 
     def new_conversation(self) -> None:
         self.history.clear()
@@ -183,7 +193,8 @@ class Runtime:
         answered = [s for s in self.buffer.sets() if s.response is not None]
         last = next(iter(self.store.events(1, "gate")), None)
         return {
-            "home": str(self.store.home), "model": str(self.model.path), "policy": self.settings.policy,
+            "home": str(self.store.home), "encrypted": self.store.encrypted,
+            "model": str(self.model.path), "policy": self.settings.policy,
             "buffer": {"kept": len(self.buffer), "bins": self.settings.bins, "seen": self.store.counter("seen")},
             "answered": {
                 "sets": len(answered), "not_yet_learned": sum(s.tags["learned_in"] is None for s in answered),
@@ -191,6 +202,7 @@ class Runtime:
             "prompts": {"waiting": len(self.queue.pending()), "asked_today": self.queue.asked_today()},
             "adapter": describe(self.adapters.current()),
             "learning": self.scheduler.status(),
+            "retrain_owed": self.store.counter("retrain_owed") > 0,
             "last_learned": {"at": last.at, **last.detail} if last else None,
             "settings": asdict(self.settings),
         }

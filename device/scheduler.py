@@ -68,7 +68,7 @@ class Scheduler:
         if open_round(self.store) or embeddings_due(self.store):
             return None
         new, wanted = new_answers(self.store), self.settings.new_answers
-        if new < wanted:
+        if new < wanted and not self.store.counter("retrain_owed"):
             return f"{new} new answers; learning starts at {wanted}"
         answered = self.store.row("SELECT count(*) AS n FROM dialogue_sets WHERE response IS NOT NULL")["n"]
         return f"{answered} answers; learning starts at {LEAST_ANSWERS}" if answered < LEAST_ANSWERS else None

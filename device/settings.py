@@ -8,6 +8,9 @@ from pathlib import Path
 from .errors import DamagedDataError, UsageError
 
 
+PERSONAL = ("system", "lexicons", "key_file")
+
+
 def setting(default, help: str, choices: tuple = (), least=None, most=None):
     return field(default=default, metadata={"help": help, "choices": choices, "least": least, "most": most})
 
@@ -82,6 +85,9 @@ class Settings:
     poll_seconds: float = setting(5.0, "seconds between two looks at the device while it learns", least=0.1, most=60)
     new_answers: int = setting(5, "new answers that make learning worth while", least=1)
 
+    # privacy
+    key_file: str = setting("", "file with the key of an encrypted home (mode 0600); empty = none")
+
     def __post_init__(self):
         for spec in fields(self):
             self._check(spec, getattr(self, spec.name))
@@ -100,6 +106,10 @@ class Settings:
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=1)
+
+    def record_json(self) -> str:
+        """The settings an adapter's record keeps: none that hold the user's own words or paths."""
+        return json.dumps({name: value for name, value in asdict(self).items() if name not in PERSONAL}, indent=1)
 
 
 def parse_setting(name: str, text: str):

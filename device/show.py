@@ -40,10 +40,11 @@ def status_page(facts: dict) -> str:
     prompts, buffer, answered = facts["prompts"], facts["buffer"], facts["answered"]
     rows = [
         ("model", facts["model"]),
-        ("home", facts["home"]),
+        ("home", f"{facts['home']}{', encrypted' if facts['encrypted'] else ''}"),
         ("serving", f"adapter {adapter['version']}, {adapter['reason']}" if adapter else "the base model alone"),
         ("buffer", f"{buffer['kept']} of {buffer['bins']} bins, {buffer['seen']} exchanges seen ({facts['policy']})"),
-        ("answers", f"{answered['sets']}, {answered['not_yet_learned']} not learned from yet"),
+        ("answers", f"{answered['sets']}, {answered['not_yet_learned']} not learned from yet"
+         + (", to be learned anew without what was forgotten" if facts["retrain_owed"] else "")),
         ("questions", f"{prompts['waiting']} waiting, {prompts['asked_today']} asked today"),
         ("learning now", _learning(facts["learning"])),
         ("last slice", _slice(facts["learning"]["last"])),

@@ -3,6 +3,7 @@
 - One file: an answer, a counter and an event are kept together or not at all.
 - synchronous=FULL: what a method has returned from survives a kill and an empty battery.
 - secure_delete: what the user has forgotten is overwritten in the file, not only unlinked.
+- With a key, texts and embeddings are sealed before they get here (`seal`, `unseal`; sealing.py, keyring.py).
 - Migrations are functions recorded by name, each run once, in order. Append to the list, never edit it.
 - The schema and what all parts share are here; each noun keeps its own SQL (buffer.py, annotation.py ...).
 """
@@ -17,6 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import DamagedDataError, UsageError
+from .home import make_home
+from .keyring import finish, open_sealer, rotate
+from .sealing import KEY_CHANGED, open_row, seal_row
 
 FILE_NAME = "idletune.db"
 BIN_BYTES = 22 * 1024  # what one dialogue set may take, as in the paper
@@ -100,7 +104,13 @@ def m002_rounds(db: sqlite3.Connection) -> None:
     )""")
 
 
-MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [m001_initial, m002_rounds]
+def m003_sealing(db: sqlite3.Connection) -> None:
+    """Data keys, wrapped by the host's key; and what an adapter's file must hash to, lest half of one is served."""
+    db.execute("CREATE TABLE data_keys (id INTEGER PRIMARY KEY, wrapped BLOB NOT NULL)")
+    db.execute("ALTER TABLE adapters ADD COLUMN file_sha256 TEXT NOT NULL DEFAULT ''")  # of the plain bytes
+
+
+MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [m001_initial, m002_rounds, m003_sealing]
 
 _OUTER = "BEGIN IMMEDIATE", "COMMIT", ("ROLLBACK",)
 _INNER = "SAVEPOINT part", "RELEASE part", ("ROLLBACK TO part", "RELEASE part")
@@ -119,21 +129,31 @@ class Event:
 class Store:
     """The open database. One connection behind one lock, so that any thread may use it.
 
-    Raises UsageError when the home cannot be used, DamagedDataError when the database cannot be trusted.
+    `key` (32 bytes) opens an encrypted home, and encrypts a plain one.
+    Raises UsageError when the home cannot be used (the key's faults included), DamagedDataError when the
+    database cannot be trusted.
     """
 
-    def __init__(self, home: Path, clock: Callable = time.time, busy_seconds: float = BUSY_SECONDS):
-        self.home = _make_home(Path(home))
+    def __init__(
+        self, home: Path, clock: Callable = time.time, busy_seconds: float = BUSY_SECONDS, key: bytes | None = None
+    ):
+        self.home = make_home(Path(home))
         self.path = self.home / FILE_NAME
         self.clock = clock
         self.lock = threading.RLock()
         self.rollbacks = 0  # who mirrors the database in memory starts anew when this changes
+        self.sealer = None  # until the key was checked
+        self._after: list[Callable[[], None]] = []
         with self._explained():
             self.db = sqlite3.connect(
                 self.path, timeout=busy_seconds, isolation_level=None, check_same_thread=False
             )
             try:
                 self._prepare()
+                with self.transaction():
+                    sealer = open_sealer(self, key)
+                self.sealer = sealer
+                self._tidy()
             except BaseException:
                 self.close()
                 raise
@@ -157,15 +177,26 @@ class Store:
         with self.lock, self._explained():
             begin, commit, undo = _INNER if self.db.in_transaction else _OUTER
             self.db.execute(begin)
+            planned = len(self._after)
             try:
+                if begin is _OUTER[0]:
+                    self.check_key()
                 yield self.db
                 self.db.execute(commit)
             except BaseException:
                 self.rollbacks += 1
+                del self._after[planned:]
                 # A full disk may have ended the transaction already.
                 for statement in undo if self.db.in_transaction else ():
                     self.db.execute(statement)
                 raise
+            self._run_planned()
+
+    def after_commit(self, action: Callable[[], None]) -> None:
+        """Do this once the outermost transaction is on disk, at once outside of one: what cannot be undone."""
+        with self.lock:
+            self._after.append(action)
+            self._run_planned()
 
     def rows(self, sql: str, *values) -> list[sqlite3.Row]:
         """All rows of a query."""
@@ -207,17 +238,66 @@ class Store:
         rows = self.rows(sql, kind, kind, limit)
         return [Event(row["id"], row["at"], row["kind"], json.loads(row["detail"])) for row in rows]
 
+    def seal(self, table: str, id: int, **values) -> dict:
+        """A row's values as they are stored: sealed where they are the user's and a key was given."""
+        return seal_row(self.sealer, table, id, values)
+
+    def unseal(self, table: str, id: int, row) -> dict:
+        """The inverse of `seal`, for a row or any part of it."""
+        return open_row(self.sealer, table, id, row)
+
+    def next_id(self, table: str) -> int:
+        """The id a table gives next; certain within a transaction only."""
+        row = self.row("SELECT seq FROM sqlite_sequence WHERE name = ?", table)
+        return (row["seq"] if row else 0) + 1
+
+    def check_key(self) -> None:
+        """UsageError when another process has changed the key since this one opened the home."""
+        newest = self.rows("SELECT max(id) FROM data_keys")[0][0] or 0 if self.sealer else 0
+        if self.sealer and newest != self.sealer.newest:
+            raise UsageError(f"{self.home}: {KEY_CHANGED}")
+
+    @property
+    def encrypted(self) -> bool:
+        return self.sealer.newest > 0
+
+    def rotate_key(self, key: bytes) -> None:
+        """Encrypt everything anew; from now on only `key` opens the home. A kill leaves the old key or the new."""
+        rotate(self, key)
+
+    def owe_scrub(self) -> None:
+        """In the transaction that deletes: what a kill keeps from being scrubbed is scrubbed at the next start."""
+        self.count("scrub_owed")
+
     def scrub(self) -> None:
-        """Fold the write-ahead log into the file: deleted text is then in neither. Not in a transaction."""
-        self.rows("PRAGMA wal_checkpoint(TRUNCATE)")
+        """Rewrite the file and empty the write-ahead log: deleted text is then in neither. Not in a transaction."""
+        self.rows("VACUUM")
+        if self.rows("PRAGMA wal_checkpoint(TRUNCATE)")[0]["busy"]:
+            reader = "another IdleTune reads it, so deleted text may still be in its log"
+            raise UsageError(f"{self.path}: {reader}; close that one, the next start removes it")
+        with self.transaction() as db:
+            db.execute("DELETE FROM counters WHERE name = 'scrub_owed'")
 
     def _prepare(self) -> None:
         self.db.row_factory = sqlite3.Row
         self._check()
-        for setting in ("foreign_keys = ON", "synchronous = FULL", "secure_delete = ON"):
+        for setting in ("foreign_keys = ON", "synchronous = FULL", "secure_delete = ON", "temp_store = MEMORY"):
             self.db.execute(f"PRAGMA {setting}")
         self._write_ahead()
         self._migrate()
+
+    def _tidy(self) -> None:
+        """Finish what a kill may have cut short: a change of keys, the removal of deleted text."""
+        finish(self)
+        if self.counter("scrub_owed"):
+            try:
+                self.scrub()
+            except UsageError:  # another process reads, or the disk is full: still owed
+                pass
+
+    def _run_planned(self) -> None:
+        while self._after and not self.db.in_transaction:
+            self._after.pop(0)()
 
     def _check(self) -> None:
         # About 1 ms for a full buffer; it finds lost and overwritten pages, not flipped bits in a text.
@@ -303,12 +383,3 @@ def check_bin(texts: tuple[str, ...], embedding_bytes: int, limit: int) -> None:
             f"{size} bytes ({text_bytes} of text, {embedding_bytes} of embedding) are more than"
             f" the {limit} bytes of a bin; shorten the text or raise the limit"
         )
-
-
-def _make_home(home: Path) -> Path:
-    """The folder, for its owner only; one that exists already keeps its mode."""
-    try:
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"cannot use {home} as home ({error.strerror}); name a folder of yours") from None
-    return home

@@ -5,8 +5,8 @@ holds the adapter, both moments, the gradient gathered so far and the number of 
 """
 
 import hashlib
+import io
 import json
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,6 +17,7 @@ import numpy as np
 
 from ..errors import DamagedDataError, UsageError
 from .activations import ActivationCache
+from ..files import PLAIN
 from .layers import Layers
 from .lora import Lora, dropout_mask
 from .optimizer import AdamW, clip, cosine
@@ -36,11 +37,11 @@ class Outcome:
 class Trainer:
     """Trains `layers.lora` from the parameters it has on `examples`; `checkpoint` is where an unfinished run is kept."""
 
-    def __init__(self, layers: Layers, examples: list[Example], settings, checkpoint: Path | None = None):
+    def __init__(self, layers: Layers, examples: list[Example], settings, checkpoint: Path | None = None, files=PLAIN):
         if not examples:
             raise UsageError("nothing to train on: no answered dialogue set; answer a question first")
         self.layers, self.lora, self.settings = layers, layers.lora, settings
-        self.examples, self.checkpoint = examples, checkpoint
+        self.examples, self.checkpoint, self.files = examples, checkpoint, files
         self.rows = self._plan()
         self.entering = ActivationCache(layers, examples, settings.row_tokens) if layers.lora.first else None
         self.optimizer = AdamW(self.lora.size, settings.weight_decay)
@@ -76,23 +77,20 @@ class Trainer:
 
     def save(self) -> None:
         """Write the checkpoint beside and rename, so that a kill leaves the old one or the new one."""
-        partial = self.checkpoint.with_suffix(".part")
-        with open(partial, "wb") as file:
-            np.savez(
-                file, parameters=self.lora.flat, first=self.optimizer.first, second=self.optimizer.second,
-                gradient=self.gradient, counts=np.array([self.done, self.optimizer.step]),
-                fingerprint=np.array(self.fingerprint),
-            )
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, self.checkpoint)
+        kept = io.BytesIO()
+        np.savez(
+            kept, parameters=self.lora.flat, first=self.optimizer.first, second=self.optimizer.second,
+            gradient=self.gradient, counts=np.array([self.done, self.optimizer.step]),
+            fingerprint=np.array(self.fingerprint),
+        )
+        self.files.write(self.checkpoint, kept.getvalue())
 
     def resume(self) -> bool:
         """Take up the checkpoint of this very run; False when there is none or it is of another run."""
         if not self.checkpoint or not self.checkpoint.is_file():
             return False
         try:
-            with np.load(self.checkpoint, allow_pickle=False) as kept:
+            with np.load(io.BytesIO(self.files.read(self.checkpoint)), allow_pickle=False) as kept:
                 if str(kept["fingerprint"]) != self.fingerprint:
                     return False
                 arrays = {name: kept[name] for name in ("parameters", "first", "second", "gradient", "counts")}

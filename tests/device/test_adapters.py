@@ -76,7 +76,7 @@ def test_a_full_disk_leaves_no_trace(adapters, lora, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(UsageError, match="no room for the adapter"):
+    with pytest.raises(UsageError, match="no room for adapter-00002.gguf"):
         adapters.add(lora, Settings(), [])
     monkeypatch.undo()
     assert [p.name for p in adapters.folder.iterdir()] == [adapters.get(good).path.name]

@@ -40,11 +40,22 @@ def test_home_is_for_its_owner_only(store, home):
     assert store.path == home / FILE_NAME and store.path.is_file()
 
 
-def test_an_existing_home_keeps_its_mode(tmp_path):
+def test_an_existing_home_of_ours_is_closed_to_others(tmp_path):
     home = tmp_path / "mine"
     home.mkdir(mode=0o755)
+    (home / "settings.json").write_text("{}")
     Store(home).close()
-    assert stat.S_IMODE(home.stat().st_mode) == 0o755
+    assert stat.S_IMODE(home.stat().st_mode) == 0o700
+
+
+def test_a_folder_of_others_that_is_open_to_all_is_refused_untouched(tmp_path):
+    (tmp_path / "shared").mkdir(mode=0o755)
+    (tmp_path / "shared" / "photo.jpg").touch()
+    with pytest.raises(UsageError, match="mode 0755 and holds other files \\(photo.jpg\\).*chmod 700"):
+        Store(tmp_path / "shared")
+    assert stat.S_IMODE((tmp_path / "shared").stat().st_mode) == 0o755
+    (tmp_path / "shared").chmod(0o700)
+    Store(tmp_path / "shared").close()
 
 
 def test_a_file_for_a_home_is_refused(tmp_path):
