@@ -32,6 +32,12 @@ def _quiet(level, text, data):
     pass
 
 
+def silence() -> None:
+    """Start llama.cpp without its log."""
+    llama.llama_backend_init()
+    llama.llama_log_set(_quiet, ctypes.c_void_p(0))
+
+
 class Item(NamedTuple):
     """One token to decode: where it stands, in which sequence, and whether its output is wanted."""
 
@@ -47,8 +53,7 @@ class Engine:
     def __init__(self, path: Path, *, cells: int, sequences: int, threads: int):
         self._model = self._context = self._adapter = self._batch = None
         self.metadata = GgufFile(path).metadata  # checks the file's sizes, with clear errors
-        llama.llama_backend_init()
-        llama.llama_log_set(_quiet, ctypes.c_void_p(0))
+        silence()
         self._model = llama.llama_model_load_from_file(str(path).encode(), llama.llama_model_default_params())
         if not self._model:
             kind = self.metadata.get("general.architecture", "?")
