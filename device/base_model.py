@@ -170,6 +170,17 @@ class BaseModel:
                 progress(done)
         return total, count
 
+    def logits(self, tokens: list[int]) -> np.ndarray:
+        """What follows each of `tokens`: float32 (n, vocabulary). For comparisons; `chat` never holds so many."""
+        self._check_fit(len(tokens))
+        self.clear()
+        rows = []
+        for items in _batches([Item(int(t), i, 0, True) for i, t in enumerate(tokens)], BATCH):
+            self._open.decode(items)
+            rows += [self._engine.logits(i).copy() for i in range(len(items))]
+        self.clear()
+        return np.stack(rows)
+
     def embed_exchange(self, question: str, reply: str, system: str = "") -> np.ndarray:
         """Token embeddings float32 (n, hidden) of an exchange, as `chat` would have taken them."""
         self.clear()

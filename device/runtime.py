@@ -15,6 +15,7 @@ from .adapters import Adapters, AdapterVersion, describe
 from .annotation import AnnotationQueue, Prompt
 from .base_model import BaseModel, Reply
 from .buffer import Buffer
+from .bundle import check_bundle
 from .errors import UsageError
 from .learning import Learning, LearningReport, serve
 from .observation import Observation, Observer
@@ -38,8 +39,8 @@ def default_home() -> Path:
 class Runtime:
     """One user, one base model, one home folder. Not for several threads at once; close it when done.
 
-    Raises UsageError (missing model, a home that cannot be used) and DamagedDataError (a truncated GGUF,
-    state of a newer version).
+    Raises UsageError (missing model, a home that cannot be used) and DamagedDataError (a truncated GGUF, a
+    bundle that is not what its manifest says, state of a newer version).
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Runtime:
         self.settings = settings or Settings(**load_settings(Path(home) / "settings.json"))
         s = self.settings
         self.clock = clock
+        check_bundle(model)
         lexicons = Lexicons.from_folder(Path(s.lexicons)) if s.lexicons else Lexicons.builtin()
         self.model = BaseModel(model, context_tokens=s.context_tokens, sequences=sequences, threads=s.threads)
         self.store = None

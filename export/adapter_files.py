@@ -7,7 +7,6 @@ all three. What the other formats cannot say (DoRA, ranks that differ, whole mod
 
 import json
 import math
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,24 +88,16 @@ class Base:
 def convert_adapter(source: Path, target: Path, base: Path, precision: str = "F32") -> Adapter:
     """Convert an adapter; a folder is PEFT, `.gguf` and `.onnx_adapter` are what they say.
 
-    `precision` (F32, F16 or Q8_0) is how a GGUF stores the matrices. Raises UsageError and DamagedDataError;
-    nothing is left at `target` then.
+    `precision` (F32, F16 or Q8_0) is how a GGUF stores the matrices. Raises UsageError and DamagedDataError.
     """
     model = Base(base)
     adapter = read_adapter_file(source, model).check(model.shapes())
-    partial = target.with_name(target.name + ".part")
-    try:
-        if target.suffix == ".gguf":
-            write_gguf_adapter(adapter, partial, model, precision)
-        elif target.suffix == ".onnx_adapter":
-            write_onnx_adapter(adapter, partial)
-        else:
-            write_peft_folder(adapter, partial, str(base))
-        os.replace(partial, target)
-    except OSError as error:
-        raise UsageError(f"cannot write {target} ({error.strerror}); name another place") from None
-    finally:
-        partial.unlink(missing_ok=True) if partial.is_file() else None
+    if target.suffix == ".gguf":
+        write_gguf_adapter(adapter, target, model, precision)
+    elif target.suffix == ".onnx_adapter":
+        write_onnx_adapter(adapter, target)
+    else:
+        write_peft_folder(adapter, target, str(base))
     return adapter
 
 

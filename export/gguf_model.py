@@ -6,6 +6,7 @@ float32, as llama.cpp expects.
 
 import ctypes
 import logging
+import tempfile
 from pathlib import Path
 
 import gguf
@@ -20,6 +21,7 @@ from .hugging_face_folder import parameter_names, read_json
 from .layout import FLOATS, by_model_type, gguf_name
 
 QUANTIZATIONS = {"F16": 1, "Q4_0": 2, "Q4_1": 3, "Q8_0": 7, "Q4_K_M": 15}  # llama.h, llama_ftype
+FEW_BITS = ("Q4_0", "Q4_1", "Q4_K_M")
 logging.getLogger("gguf").setLevel(logging.ERROR)
 
 
@@ -51,8 +53,23 @@ def write_gguf_model(folder: Path, path: Path, bars=no_bars) -> Path:
     return path
 
 
-def quantize(source: Path, path: Path, kind: str) -> Path:
-    """Write `source`, a GGUF file in half precision, with weights of `kind`; returns `path`."""
+def write_quantized(folder: Path, path: Path, kind: str, bars=no_bars) -> Path:
+    """Convert a Hugging Face folder to a GGUF file with weights of `kind`; returns `path`."""
+    with tempfile.TemporaryDirectory(prefix=".idletune-", dir=path.parent) as scratch:
+        half = write_gguf_model(folder, Path(scratch) / "half.gguf", bars)
+        importance = None
+        if kind in FEW_BITS:
+            from .importance import column_importance
+
+            importance = column_importance(folder)
+        return quantize(half, path, kind, importance)
+
+
+def quantize(source: Path, path: Path, kind: str, importance: dict[str, np.ndarray] | None = None) -> Path:
+    """Write `source`, a GGUF file in half precision, with weights of `kind`; returns `path`.
+
+    `importance` is float32 (columns,) by tensor name (see importance.py); it makes few bits lose less.
+    """
     from idletune.llama_engine import llama, silence
 
     if kind not in QUANTIZATIONS:
@@ -61,6 +78,11 @@ def quantize(source: Path, path: Path, kind: str) -> Path:
     silence()
     parameters = llama.llama_model_quantize_default_params()
     parameters.ftype, parameters.nthread = QUANTIZATIONS[kind], cores()
+    if importance:
+        from .importance import as_llama_cpp
+
+        weights = as_llama_cpp(importance)  # alive until the call is over
+        parameters.imatrix = weights
     status = llama.llama_model_quantize(str(source).encode(), str(path).encode(), ctypes.byref(parameters))
     if status:
         Path(path).unlink(missing_ok=True)

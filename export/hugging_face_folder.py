@@ -96,6 +96,21 @@ def parameter_names(config) -> list[str]:
     return [name for name in names if not (config.tie_word_embeddings and name == "lm_head.weight")]
 
 
+def load_gguf_model(path: Path):
+    """A GGUF's model in transformers, in float32: exactly the weights that the file holds."""
+    import torch
+    from transformers.modeling_utils import no_init_weights
+
+    reader = gguf.GGUFReader(path)
+    config, architecture = read_config(reader)
+    with no_init_weights():
+        model = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa", dtype=torch.float32)
+    state = _weights(reader, architecture, config, np.float32, no_bars)
+    model.load_state_dict({name: torch.from_numpy(array) for name, array in state.items()}, strict=False)
+    model.tie_weights()
+    return model.eval()
+
+
 def load(folder: Path):
     """The folder's model in float32, ready to answer."""
     import torch

@@ -103,7 +103,8 @@ def _byte_level(vocabulary: Vocabulary) -> Tokenizer:
 def _sentencepiece(vocabulary: Vocabulary) -> Tokenizer:
     texts = [_spaced(token, vocabulary) for token in vocabulary.tokens]
     ids = {token: id for id, token in enumerate(texts)}
-    merges = generate_merges(ids, dict(zip(texts, vocabulary.scores)))
+    # Sorted by id, not by score: runs of spaces have no score, and come first.
+    merges = generate_merges(ids, {token: -id for token, id in ids.items()})
     unknown = texts[vocabulary.roles["unk"]] if "unk" in vocabulary.roles else None
     tokenizer = Tokenizer(models.BPE(ids, merges, unk_token=unknown, fuse_unk=True, byte_fallback=True))
     steps = [normalizers.Prepend(SPACE)] if vocabulary.space_prefix else []
