@@ -45,14 +45,14 @@ class Runtime:
 
     def __init__(
         self, home: Path, model: Path, settings: Settings | None = None,
-        clock: Callable[[], float] = time.time, sequences: int = 8,
+        clock: Callable[[], float] = time.time, sequences: int = 8, backend: str = "llama.cpp",
     ):
         self.settings = settings or Settings(**load_settings(Path(home) / "settings.json"))
         s = self.settings
         self.clock = clock
         check_bundle(model)
         lexicons = Lexicons.from_folder(Path(s.lexicons)) if s.lexicons else Lexicons.builtin()
-        self.model = BaseModel(model, context_tokens=s.context_tokens, sequences=sequences, threads=s.threads)
+        self.model = BaseModel(model, context_tokens=s.context_tokens, sequences=sequences, threads=s.threads, backend=backend)
         self.store = None
         try:
             self.store = Store(home, clock)
