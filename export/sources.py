@@ -33,7 +33,7 @@ def find_source(text: str) -> Source:
     path = Path(text)
     if path.is_file() or path.is_dir():
         return Source(path.resolve().stem if path.is_file() else path.resolve().name, path)
-    if HUB_ID.fullmatch(text):
+    if HUB_ID.fullmatch(text) and path.suffix != ".gguf":
         return Source(text.split("/")[1], _download(text))
     raise UsageError(f"no model {text!r}: no preset ({', '.join(PRESETS)}), no file or folder, no hub id (owner/name)")
 
