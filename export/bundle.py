@@ -156,6 +156,7 @@ def _check_target(target: Path, source: Source) -> None:
         raise UsageError(f"{target} exists and is no bundle; name another folder with -o")
     with one_line(target):
         target.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryDirectory(prefix=".idletune-", dir=target.parent).cleanup()
         free = shutil.disk_usage(target.parent).free
     need = SCRATCH_FACTOR * sum(path.stat().st_size for path in _model_files(source.path))
     if free < need:

@@ -15,8 +15,8 @@ from idletune.llama_engine import llama
 
 from .adapter_files import Base
 
-LONGEST = 256  # tokens of one text
-TEXTS = 60
+LONGEST = 128  # tokens of one text
+TEXTS = 32
 
 
 @torch.inference_mode()

@@ -7,9 +7,13 @@
 - a second output, the last layer's embeddings, for the selection of what to learn from.
 """
 
+import io
 import json
+import logging
 import shutil
 import tempfile
+import warnings
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -76,15 +80,12 @@ def _adds_bos(tokenizer: dict, settings: dict) -> bool:
 
 def _export(folder: Path, output: Path) -> None:
     """optimum's export, in float32, with the KV cache; its own chatter is left out."""
-    import contextlib
-    import io
-    import logging
-    import warnings
-
+    import transformers
     from optimum.exporters.onnx import main_export
 
     logging.getLogger("optimum").setLevel(logging.ERROR)
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+    transformers.logging.set_verbosity_error()
+    with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")
         main_export(str(folder), output, task="text-generation-with-past", dtype="fp32", do_validation=False)
 
@@ -106,13 +107,14 @@ def _node_path(module: str) -> str:
 
 def _in_fewer_bits(model, bits: int, head: str):
     """Blockwise integer weights for all products, the head in 8 bits, and an int8 embedding table."""
-    from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+    from onnxruntime.quantization import matmul_nbits_quantizer as onnxruntimes
 
+    onnxruntimes.logger.setLevel(logging.ERROR)  # it reports on every node
     _untie_head(model.graph, head)
     _embed_int8(model.graph)
 
     def quantized(model, bits, **which):
-        quantizer = MatMulNBitsQuantizer(model, bits=bits, block_size=BLOCK, is_symmetric=False, accuracy_level=4, **which)
+        quantizer = onnxruntimes.MatMulNBitsQuantizer(model, bits=bits, block_size=BLOCK, is_symmetric=False, accuracy_level=4, **which)
         quantizer.process()
         return quantizer.model.model
 
@@ -164,23 +166,31 @@ def _without_unused(model):
 def _add_lora(graph, ends: dict[str, tuple[str, str]], shapes: dict[str, tuple[int, int]]) -> None:
     """y = base(x) + scale * B A x at every linear layer; by default A and B have rank 0 and add nothing."""
     _optional_input(graph, SCALE, np.ones(1, np.float32), [1])
-    producers = {output: node for node in graph.node for output in node.output}
-    for module, (x, y) in ends.items():
+    modules, nodes = {y: module for module, (_, y) in ends.items()}, []
+    for node in graph.node:
+        nodes.append(node)
+        for i, y in enumerate(node.output):
+            if y in modules:
+                node.output[i] = f"{modules[y]}.base"
+                nodes += _lora_nodes(modules[y], ends[modules[y]][0], y)
+    for module in ends:
         rows, columns = shapes[module]
-        a, b, base = f"{module}.lora_A.weight", f"{module}.lora_B.weight", f"{module}.base"
-        _optional_input(graph, a, np.zeros((0, columns), np.float32), ["rank", columns])
-        _optional_input(graph, b, np.zeros((rows, 0), np.float32), [rows, "rank"])
-        producer = producers[y]
-        producer.output[list(producer.output).index(y)] = base
-        graph.node.extend([
-            helper.make_node("Transpose", [a], [f"{a}.T"], perm=[1, 0]),
-            helper.make_node("Transpose", [b], [f"{b}.T"], perm=[1, 0]),
-            helper.make_node("MatMul", [x, f"{a}.T"], [f"{module}.down"]),
-            helper.make_node("Mul", [f"{module}.down", SCALE], [f"{module}.scaled"]),
-            helper.make_node("MatMul", [f"{module}.scaled", f"{b}.T"], [f"{module}.update"]),
-            helper.make_node("Add", [base, f"{module}.update"], [y]),
-        ])
-    _sort(graph)
+        _optional_input(graph, f"{module}.lora_A.weight", np.zeros((0, columns), np.float32), ["rank", columns])
+        _optional_input(graph, f"{module}.lora_B.weight", np.zeros((rows, 0), np.float32), [rows, "rank"])
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def _lora_nodes(module: str, x: str, y: str) -> list[onnx.NodeProto]:
+    a, b = f"{module}.lora_A.weight", f"{module}.lora_B.weight"
+    return [
+        helper.make_node("Transpose", [a], [f"{a}.T"], perm=[1, 0]),
+        helper.make_node("Transpose", [b], [f"{b}.T"], perm=[1, 0]),
+        helper.make_node("MatMul", [x, f"{a}.T"], [f"{module}.narrow"]),
+        helper.make_node("Mul", [f"{module}.narrow", SCALE], [f"{module}.scaled"]),
+        helper.make_node("MatMul", [f"{module}.scaled", f"{b}.T"], [f"{module}.update"]),
+        helper.make_node("Add", [f"{module}.base", f"{module}.update"], [y]),
+    ]
 
 
 def _optional_input(graph, name: str, default: np.ndarray, shape: list) -> None:
@@ -192,32 +202,6 @@ def _add_output(graph, hidden: str, size: int) -> None:
     graph.node.append(helper.make_node("Identity", [hidden], ["embeddings"]))
     shape = ["batch_size", "sequence_length", size]
     graph.output.append(helper.make_tensor_value_info("embeddings", TensorProto.FLOAT, shape))
-
-
-def _sort(graph) -> None:
-    """Nodes in an order in which each finds its inputs made, as ONNX asks for."""
-    made = {""} | {t.name for t in graph.initializer} | {i.name for i in graph.input}
-    waiting, consumers, order = {}, {}, []
-    ready = []
-    for i, node in enumerate(graph.node):
-        missing = {name for name in node.input if name not in made}
-        waiting[i] = len(missing)
-        for name in missing:
-            consumers.setdefault(name, []).append(i)
-        if not missing:
-            ready.append(i)
-    nodes = list(graph.node)
-    while ready:
-        i = ready.pop(0)
-        order.append(nodes[i])
-        for name in nodes[i].output:
-            for consumer in consumers.get(name, ()):
-                waiting[consumer] -= 1
-                if waiting[consumer] == 0:
-                    ready.append(consumer)
-    assert len(order) == len(nodes), "the graph reads a value that nothing makes"
-    del graph.node[:]
-    graph.node.extend(order)
 
 
 def _save(model, path: Path) -> None:

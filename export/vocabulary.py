@@ -184,7 +184,10 @@ def _cut(description: dict) -> str:
     steps = steps.get("pretokenizers", [steps])
     digits = any(step.get("type") == "Digits" and step.get("individual_digits") for step in steps)
     pattern = next((step["pattern"].get("Regex") for step in steps if step.get("type") == "Split"), None)
-    for name, cut in CUTS.items():
-        if cut == (digits, pattern):
-            return name
-    raise UsageError(f"the tokenizer cuts text by {pattern or steps}, which is none of {', '.join(CUTS)}")
+    kinds = {step.get("type") for step in steps}
+    regex = any(step.get("type") == "ByteLevel" and step.get("use_regex", True) for step in steps)
+    if "ByteLevel" in kinds <= {"Digits", "Split", "ByteLevel"} and regex == (pattern is None):
+        for name, cut in CUTS.items():
+            if cut == (digits, pattern):
+                return name
+    raise UsageError(f"the tokenizer cuts text by {pattern or steps}, which is none of the known cuts: {', '.join(CUTS)}")

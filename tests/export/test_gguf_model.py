@@ -172,7 +172,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(capsys, copy, tmp_path):
     assert "not a tokenizer file" in attempt()
     tokenizer["pre_tokenizer"] = {"type": "Whitespace"}
     (copy / "tokenizer.json").write_text(json.dumps(tokenizer))
-    assert "none of smollm" in attempt()
+    assert "none of the known cuts: smollm" in attempt()
     (copy / "tokenizer.json").unlink()
     assert "no tokenizer at" in attempt()
     config = json.loads((copy / "config.json").read_text())
