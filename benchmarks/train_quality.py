@@ -22,7 +22,8 @@ from idletune.training.lora import Lora
 from idletune.training.optimizer import cosine
 from idletune.training.shape import ModelShape
 from idletune.training.trainer import Trainer
-from idletune_export.hugging_face import load_gguf, with_peft
+from idletune_export.hugging_face_folder import load_gguf_model
+from idletune_export.peft_model import with_peft
 
 
 def encoded(model: Path, sets: int):
@@ -46,7 +47,7 @@ def ours(model: Path, training, held_out, settings: Settings) -> dict:
 def theirs(model: Path, training, held_out, settings: Settings, rows) -> dict:
     torch.set_num_threads(settings.threads)
     shape = ModelShape.of(GgufFile(model))
-    peft = with_peft(load_gguf(model, shape), Lora(shape, settings.targets, settings.rank, settings.alpha).initialize(0))
+    peft = with_peft(load_gguf_model(model), Lora(shape, settings.targets, settings.rank, settings.alpha).initialize(0))
     parameters = [p for p in peft.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
 

@@ -106,11 +106,12 @@ def torch_step(side: str, case: str, path: Path, threads: int):
     from idletune.gguf_file import GgufFile
     from idletune.training.lora import Lora
     from idletune.training.shape import ModelShape
-    from idletune_export.hugging_face import load_gguf, with_peft
+    from idletune_export.hugging_face_folder import load_gguf_model
+    from idletune_export.peft_model import with_peft
 
     torch.set_num_threads(threads)
     shape = ModelShape.of(GgufFile(path))
-    model = with_peft(load_gguf(path, shape), Lora(shape, "q,k,v,o", 8, 16).initialize(0))
+    model = with_peft(load_gguf_model(path), Lora(shape, "q,k,v,o", 8, 16).initialize(0))
     if side == "torch_bf16":
         model = model.to(torch.bfloat16)
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-4)

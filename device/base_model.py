@@ -1,4 +1,6 @@
-"""The base model on llama.cpp: chat, many prompts at once, losses, embeddings, adapters at run time.
+"""The base model: chat, many prompts at once, losses, embeddings, adapters at run time.
+
+On llama.cpp, or on ONNX Runtime where a phone carries only that.
 
 Design choices:
 - one context serves everything; a conversation keeps its KV cache and re-reads only what changed;
@@ -15,10 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
+from .bundle import sha256
 from .chat_template import ChatTemplate, conversation, find_last, labelled
+from .engine import BATCH, Item, open_engine
 from .errors import UsageError
-from .gguf_file import GgufFile
-from .llama_engine import BATCH, Engine, Item, free_sampler, make_sampler
 from .training.rows import Example
 
 LOGIT_BYTES = 6_000_000  # logits held at once when losses are measured
@@ -59,11 +61,13 @@ class BaseModel:
     truncated one.
     """
 
-    def __init__(self, path: Path, *, context_tokens: int = 1024, sequences: int = 8, threads: int = 0):
+    def __init__(
+        self, path: Path, *, context_tokens: int = 1024, sequences: int = 8, threads: int = 0, backend: str = "llama.cpp"
+    ):
         self.path, self.context_tokens, self.sequences = Path(path), context_tokens, sequences
         cells = max(context_tokens, 2048 if sequences > 1 else 0)
         # One more sequence holds the beginning that a batch of prompts has in common.
-        self._engine = Engine(self.path, cells=cells, sequences=sequences + 1, threads=threads)
+        self._engine = open_engine(backend, self.path, cells=cells, sequences=sequences + 1, threads=threads)
         self._template = ChatTemplate(self._engine)
         self.hidden, self.vocabulary = self._engine.hidden, self._engine.vocabulary
         self.adapter: Path | None = None
@@ -71,7 +75,7 @@ class BaseModel:
 
     @cached_property
     def sha256(self) -> str:
-        return GgufFile(self.path).sha256()
+        return sha256(self.path)
 
     def tokenize(self, text: str, special: bool = False) -> list[int]:
         return self._open.tokenize(text, special)
@@ -105,7 +109,7 @@ class BaseModel:
         kept = min(kept, watched.start)  # a question asked twice is embedded twice
         self._open.forget(0, kept)
         self._cached = self._cached[:kept]
-        slot = _Slot(0, 0, prompt[kept:], kept, max_tokens, make_sampler(temperature, top_p, seed), watched)
+        slot = _Slot(0, 0, prompt[kept:], kept, max_tokens, self._open.sampler(temperature, top_p, seed), watched)
         stream = _TextStream(on_text)
         try:
             while not slot.stop:
@@ -115,7 +119,7 @@ class BaseModel:
                     # What is decoded so far; an interrupted answer leaves a cache that still tells the truth.
                     self._cached = [*prompt, *slot.reply[:-1]]
         finally:
-            free_sampler(slot.sampler)
+            self._engine.free_sampler(slot.sampler)
         return self._reply(slot, len(prompt))
 
     def generate(
@@ -141,14 +145,14 @@ class BaseModel:
             while waiting or active:
                 while waiting and free and self._room(active, len(prompts[waiting[0]]) + limits[waiting[0]], shared):
                     number = waiting.popleft()
-                    sampler = make_sampler(temperature, top_p, seeds[number])
+                    sampler = self._open.sampler(temperature, top_p, seeds[number])
                     question = questions[number] if questions else None
                     place = number, free.pop(), prompts[number], shared, limits[number]
                     active.append(self._start(*place, sampler, question))
                 self._advance(active, stop_text)
                 for slot in [slot for slot in active if slot.stop]:
                     replies[slot.number] = self._reply(slot, len(prompts[slot.number]))
-                    free_sampler(slot.sampler)
+                    self._engine.free_sampler(slot.sampler)
                     self._open.forget(slot.sequence)
                     active.remove(slot)
                     free.append(slot.sequence)
@@ -156,7 +160,7 @@ class BaseModel:
                     progress(len(prompts) - len(waiting) - len(active))
         finally:
             for slot in active:
-                free_sampler(slot.sampler)
+                self._engine.free_sampler(slot.sampler)
         self.clear()
         return replies
 
@@ -175,6 +179,17 @@ class BaseModel:
             if progress:
                 progress(done)
         return total, count
+
+    def logits(self, tokens: list[int]) -> np.ndarray:
+        """What follows each of `tokens`: float32 (n, vocabulary). For comparisons; `chat` never holds so many."""
+        self._check_fit(len(tokens))
+        self.clear()
+        rows = []
+        for items in _batches([Item(int(t), i, 0, True) for i, t in enumerate(tokens)], BATCH):
+            self._open.decode(items)
+            rows += [self._engine.logits(i).copy() for i in range(len(items))]
+        self.clear()
+        return np.stack(rows)
 
     def embed_exchange(self, question: str, reply: str, system: str = "") -> np.ndarray:
         """Token embeddings float32 (n, hidden) of an exchange, as `chat` would have taken them."""
@@ -218,7 +233,7 @@ class BaseModel:
         self.close()
 
     @property
-    def _open(self) -> Engine:
+    def _open(self):
         if self._engine.closed:
             raise UsageError("the model is closed; open it again")
         return self._engine

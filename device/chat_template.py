@@ -4,6 +4,10 @@ What a person wrote never becomes a control token: the text of one (`<|im_end|>`
 apart before the template sees it, in training rows and in conversations alike.
 """
 
+import json
+from datetime import datetime
+from functools import partial
+
 import numpy as np
 
 from .errors import UsageError
@@ -16,19 +20,17 @@ class ChatTemplate:
     """Renders and tokenizes conversations. `engine` gives tokenize, control_texts and metadata."""
 
     def __init__(self, engine):
-        from llama_cpp.llama_chat_format import Jinja2ChatFormatter
-
         self._engine = engine
         # A base model without a template still gets a fixed, learnable form.
         source = engine.metadata.get("tokenizer.chat_template") or PLAIN
-        self._render = Jinja2ChatFormatter(source, engine.text_of("eos"), engine.text_of("bos"))
+        self._render = _compiled(source, eos_token=engine.text_of("eos"), bos_token=engine.text_of("bos"))
         self.end_of_turn = self._find_end_of_turn()
 
     def render(self, messages: list[dict]) -> str:
         """The conversation as text, up to where the assistant's next turn begins."""
         safe = [{**m, "content": neutralize(m["content"].strip(), self._engine.control_texts)} for m in messages]
         try:
-            return self._render(messages=safe).prompt
+            return self._render(messages=safe)
         except Exception as error:  # jinja2 raises whatever the template raises
             raise UsageError(f"the model's chat template refuses this conversation: {error}") from None
 
@@ -44,7 +46,7 @@ class ChatTemplate:
         """The control token that the template writes after an assistant's turn (files often name another)."""
         spoken = "a reply"
         messages = [{"role": "user", "content": "a question"}, {"role": "assistant", "content": spoken}]
-        _, found, after = self._render(messages=messages).prompt.rpartition(spoken)
+        _, found, after = self._render(messages=messages).rpartition(spoken)
         tokens = self._engine.tokenize(after, special=True) if found else []
         return tokens[0] if tokens and self._engine.is_end(tokens[0]) else self._engine.end_of_text
 
@@ -58,6 +60,39 @@ class ChatTemplate:
             reply = reply[: longest - 1]
             prompt = prompt[-max(1, longest - len(reply)) :]
         return labelled([*prompt, *reply], start=len(prompt))
+
+
+def _compiled(source: str, **texts: str):
+    """A template as transformers renders it: `render(messages=...)`, sandboxed, with a generation prompt."""
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols", _generation_tags()]
+    )
+    environment.filters["tojson"] = lambda value, indent=None: json.dumps(value, ensure_ascii=False, indent=indent)
+    return partial(
+        environment.from_string(source).render, add_generation_prompt=True, raise_exception=_refuse,
+        strftime_now=lambda form: datetime.now().strftime(form), **texts,
+    )
+
+
+def _generation_tags():
+    from jinja2.ext import Extension
+
+    class GenerationTags(Extension):
+        """{% generation %} marks the assistant's turns for training libraries; it changes no text."""
+
+        tags = {"generation"}
+
+        def parse(self, parser):
+            parser.stream.skip(1)
+            return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+    return GenerationTags
+
+
+def _refuse(message: str):
+    raise ValueError(message)
 
 
 def conversation(question: str, system: str = "") -> list[dict]:

@@ -16,6 +16,7 @@ from . import __version__, device_commands, show, termux
 from .adapters import Adapters
 from .chat_loop import ChatLoop
 from .dialogue import read_exchanges
+from .engine import BACKENDS
 from .errors import IdleTuneError, UsageError
 from .home import erase
 from .keyring import make_key, read_key
@@ -67,7 +68,7 @@ def _replay(arguments, exchanges, picture: Path | None) -> None:
         home = arguments.home or Path(scratch)  # a replay is not the user's life: it gets a home of its own
 
         def runtime_of(calendar):
-            return Runtime(home, model, settings, calendar)
+            return Runtime(home, model, settings, calendar, backend=arguments.backend)
 
         report = replay(runtime_of, exchanges, Progress, arguments.per_day)
     print(show.replay_table(report))
@@ -79,12 +80,12 @@ def _replay(arguments, exchanges, picture: Path | None) -> None:
 
 
 def chat(arguments) -> None:
-    with Runtime(_home(arguments), _model(arguments), _settings(arguments)) as runtime:
+    with Runtime(_home(arguments), _model(arguments), _settings(arguments), backend=arguments.backend) as runtime:
         ChatLoop(runtime).run()
 
 
 def status(arguments) -> None:
-    with Runtime(_home(arguments), _model(arguments), _settings(arguments)) as runtime:
+    with Runtime(_home(arguments), _model(arguments), _settings(arguments), backend=arguments.backend) as runtime:
         facts = runtime.status()
     print(json.dumps(facts, indent=1) if arguments.json else show.status_page(facts))
 
@@ -215,6 +216,9 @@ def _command(commands, name: str, run, help: str) -> argparse.ArgumentParser:
     command = commands.add_parser(name, help=help, description=help, epilog=f"settings: {names}")
     command.add_argument("--home", type=Path, help="where state lives (default: IDLETUNE_HOME or the data folder)")
     command.add_argument("--model", type=Path, help="base model, a GGUF file (default: IDLETUNE_MODEL)")
+    command.add_argument(
+        "--backend", choices=BACKENDS, default=BACKENDS[0], help="what answers: llama.cpp, or a bundle's ONNX model"
+    )
     command.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="change a setting; may be repeated"
     )

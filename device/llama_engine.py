@@ -8,10 +8,10 @@ looking at a reply costs nothing more than generating it.
 import ctypes
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
+from .engine import BATCH, Item
 from .errors import DamagedDataError, UsageError
 from .gguf_file import GgufFile
 from .settings import cores
@@ -24,21 +24,16 @@ except (ImportError, RuntimeError, OSError, FileNotFoundError) as cause:  # no p
         "of a libllama of the same version"
     ) from None
 
-BATCH = 128  # tokens decoded at once; llama.cpp keeps a row of logits for each
-
 
 @llama.llama_log_callback
 def _quiet(level, text, data):
     pass
 
 
-class Item(NamedTuple):
-    """One token to decode: where it stands, in which sequence, and whether its output is wanted."""
-
-    token: int
-    position: int
-    sequence: int
-    output: bool
+def silence() -> None:
+    """Start llama.cpp without its log."""
+    llama.llama_backend_init()
+    llama.llama_log_set(_quiet, ctypes.c_void_p(0))
 
 
 class Engine:
@@ -47,8 +42,7 @@ class Engine:
     def __init__(self, path: Path, *, cells: int, sequences: int, threads: int):
         self._model = self._context = self._adapter = self._batch = None
         self.metadata = GgufFile(path).metadata  # checks the file's sizes, with clear errors
-        llama.llama_backend_init()
-        llama.llama_log_set(_quiet, ctypes.c_void_p(0))
+        silence()
         self._model = llama.llama_model_load_from_file(str(path).encode(), llama.llama_model_default_params())
         if not self._model:
             kind = self.metadata.get("general.architecture", "?")
@@ -151,6 +145,13 @@ class Engine:
         """Let `target` begin with the first `length` tokens of `source`; the cells are shared."""
         llama.llama_memory_seq_cp(self._memory, source, target, 0, length)
 
+    def sampler(self, temperature: float, top_p: float, seed: int):
+        """A sampler chain; temperature 0 is greedy. Free it with `free_sampler`."""
+        return make_sampler(temperature, top_p, seed)
+
+    def free_sampler(self, sampler) -> None:
+        llama.llama_sampler_free(sampler)
+
     def sample(self, sampler, item: int) -> int:
         return llama.llama_sampler_sample(sampler, self._context, item)
 
@@ -193,7 +194,6 @@ def _check_adapter(path: Path, base: dict) -> None:
 
 
 def make_sampler(temperature: float, top_p: float, seed: int):
-    """A llama.cpp sampler chain; temperature 0 is greedy. Free it with `free_sampler`."""
     chain = llama.llama_sampler_chain_init(llama.llama_sampler_chain_default_params())
     if temperature <= 0:
         steps = [llama.llama_sampler_init_greedy()]
@@ -206,6 +206,3 @@ def make_sampler(temperature: float, top_p: float, seed: int):
         llama.llama_sampler_chain_add(chain, step)
     return chain
 
-
-def free_sampler(sampler) -> None:
-    llama.llama_sampler_free(sampler)

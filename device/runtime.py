@@ -15,6 +15,7 @@ from .adapters import Adapters, AdapterVersion, describe
 from .annotation import AnnotationQueue, Prompt
 from .base_model import BaseModel, Reply
 from .buffer import Buffer
+from .bundle import check_bundle
 from .errors import UsageError
 from .keyring import read_key
 from .learning import Learning, LearningReport, serve
@@ -47,18 +48,20 @@ class Runtime:
 
     `key` (32 bytes, from the host's key store) encrypts the state; so does the setting key_file.
     Raises UsageError (missing model, a home that cannot be used, a wrong key) and DamagedDataError (a truncated
-    GGUF, state of a newer version).
+    GGUF, a bundle that is not what its manifest says, state of a newer version).
     """
 
     def __init__(
         self, home: Path, model: Path, settings: Settings | None = None,
         clock: Callable[[], float] = time.time, sequences: int = 8, key: bytes | None = None,
+        backend: str = "llama.cpp",
     ):
         self.settings = settings or Settings(**load_settings(Path(home) / "settings.json"))
         s = self.settings
         self.clock = clock
+        check_bundle(model)
         lexicons = Lexicons.from_folder(Path(s.lexicons)) if s.lexicons else Lexicons.builtin()
-        self.model = BaseModel(model, context_tokens=s.context_tokens, sequences=sequences, threads=s.threads)
+        self.model = BaseModel(model, context_tokens=s.context_tokens, sequences=sequences, threads=s.threads, backend=backend)
         self.store = None
         try:
             self.store = Store(home, clock, key=key or (read_key(Path(s.key_file)) if s.key_file else None))

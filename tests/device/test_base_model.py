@@ -51,7 +51,7 @@ def check_training_and_answering_see_the_same_tokens(model, question, response):
         model._template._render(messages=[
             {"role": "user", "content": neutralize(question.strip(), model._engine.control_texts)},
             {"role": "assistant", "content": neutralize(response.strip(), model._engine.control_texts)},
-        ]).prompt, special=True,
+        ]), special=True,
     )
     example = model.encode_exchange(question, response)
     prompt = model.encode_prompt(conversation(question))

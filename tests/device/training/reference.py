@@ -9,7 +9,8 @@ from idletune.training.lora import Lora
 from idletune.training.rows import IGNORED, Example
 from idletune.training.shape import ModelShape
 from idletune.training.weights import Weights
-from idletune_export.hugging_face import from_peft, load_gguf, peft_parameters, with_peft
+from idletune_export.hugging_face_folder import load_gguf_model
+from idletune_export.peft_model import from_peft, peft_parameters, with_peft
 from idletune_export.training_graphs import export_training_graphs
 
 
@@ -41,7 +42,7 @@ def random_examples(vocabulary, lengths, seed=0):
 
 def reference_model(path, lora):
     """In float64: float32 sums over a large vocabulary are too coarse to be held against."""
-    return with_peft(load_gguf(path, lora.shape), lora).double()
+    return with_peft(load_gguf_model(path), lora).double()
 
 
 def reference_loss(model, examples):

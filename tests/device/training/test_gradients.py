@@ -10,7 +10,7 @@ from idletune.training.graph_files import find_graphs
 from idletune.training.optimizer import AdamW
 from idletune.training.rows import make_row
 from idletune.training.shape import ModelShape
-from idletune_export.hugging_face import from_peft, peft_parameters
+from idletune_export.peft_model import from_peft, peft_parameters
 from reference import make_graphs, make_layers, random_examples, reference_loss, reference_model, relative_errors
 from tiny_model import write_tiny_model
 

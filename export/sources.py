@@ -1,0 +1,49 @@
+"""What a developer points at: a preset's name, a GGUF file, a Hugging Face folder or a hub id."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from idletune.errors import UsageError
+
+# Name -> the file that `make model` puts there.
+PRESETS = {"smollm2-135m": Path(".cache/models/smollm2-135m-instruct-q4_1.gguf")}
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+HUB_FILES = ["*.json", "*.safetensors", "*.jinja", "LICENSE*", "NOTICE*"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model on this disk."""
+
+    name: str
+    path: Path
+
+    @property
+    def is_gguf(self) -> bool:
+        return self.path.is_file()
+
+
+def find_source(text: str) -> Source:
+    """UsageError names what was tried."""
+    if text in PRESETS:
+        if not PRESETS[text].is_file():
+            raise UsageError(f"the preset {text} needs {PRESETS[text]}; run make model here first")
+        return Source(text, PRESETS[text])
+    path = Path(text)
+    if path.is_file() or path.is_dir():
+        return Source(path.resolve().stem if path.is_file() else path.resolve().name, path)
+    if HUB_ID.fullmatch(text) and path.suffix != ".gguf":
+        return Source(text.split("/")[1], _download(text))
+    raise UsageError(f"no model {text!r}: no preset ({', '.join(PRESETS)}), no file or folder, no hub id (owner/name)")
+
+
+def _download(hub_id: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(hub_id, allow_patterns=HUB_FILES))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UsageError(f"cannot fetch {hub_id} from the hub ({reason}); give a local folder") from None

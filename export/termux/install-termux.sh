@@ -1,0 +1,47 @@
+#!/data/data/com.termux/files/usr/bin/sh
+# Installs IdleTune in Termux from the bundle this script lies in. Run: sh install-termux.sh
+# Termux packages bring numpy, ONNX Runtime and llama.cpp; only small Python packages come through pip.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+home=${IDLETUNE_HOME:-${XDG_DATA_HOME:-$HOME/.local/share}/idletune}
+model=$home/bundle/base.gguf
+
+fail() { echo "install-termux: $1" >&2; exit 2; }
+[ -f "$here/manifest.json" ] || fail "no manifest.json in $here; copy the whole bundle"
+command -v pkg >/dev/null || fail "this is for Termux; elsewhere: pip install $here/idletune-*.whl"
+
+pkg install -y python python-pip python-numpy python-onnxruntime llama-cpp cmake ninja clang
+
+# llama-cpp-python is Python alone when it is told to use Termux's libllama. Its structures must be those of
+# that library, so it is loaded once below; where it does not fit, the bundle's onnx/ answers instead.
+pip install jinja2 typing-extensions scikit-build-core
+backend=llama.cpp
+CMAKE_ARGS=-DLLAMA_BUILD=OFF pip install --no-build-isolation --no-deps "llama-cpp-python==@LLAMA_CPP_PYTHON@" || backend=
+pip install --no-deps --force-reinstall "$here"/idletune-*.whl
+
+mkdir -p "$home"
+chmod 700 "$home"
+if [ "$here" != "$home/bundle" ]; then
+    rm -rf "$home/bundle.part"
+    cp -r "$here" "$home/bundle.part"
+    rm -rf "$home/bundle"
+    mv "$home/bundle.part" "$home/bundle"
+fi
+[ -f "$home/settings.json" ] || cp "$here/settings.json" "$home/settings.json"
+
+LLAMA_CPP_LIB_PATH=$PREFIX/lib
+export LLAMA_CPP_LIB_PATH
+if [ -n "$backend" ] && ! idletune status --model "$model"; then backend=; fi
+if [ -z "$backend" ]; then
+    [ -d "$here/onnx" ] || fail "Termux's llama.cpp does not fit llama-cpp-python @LLAMA_CPP_PYTHON@; build the bundle with --onnx int4"
+    backend=onnx
+    idletune status --model "$model" --backend onnx || fail "the bundle does not start; see the line above"
+fi
+
+cat > "$PREFIX/bin/idletune-chat" <<START
+#!$PREFIX/bin/sh
+export LLAMA_CPP_LIB_PATH=$PREFIX/lib
+exec idletune chat --model "$model" --backend $backend "\$@"
+START
+chmod +x "$PREFIX/bin/idletune-chat"
+echo "IdleTune is installed with $backend. Talk to it: idletune-chat"

@@ -1,0 +1,146 @@
+"""A bundle from the tiny model, end to end: built, checked, installed, pushed, refused."""
+
+import errno
+import json
+import os
+import shutil
+import subprocess
+import zipfile
+from pathlib import Path
+
+import pytest
+from idletune.bundle import check_bundle
+from idletune.runtime import Runtime
+from idletune.settings import Settings
+from idletune_export import bundle as bundle_module
+from idletune_export.bundle import build_bundle
+from idletune_export.cli import main
+from idletune_export.sources import Source, find_source
+
+PUSH = Path(__file__).parents[2] / "scripts" / "push.sh"
+
+
+@pytest.fixture(scope="module")
+def bundle(tiny_path, tiny_graphs, tmp_path_factory):
+    """Its training graphs are the session's: exporting them a second time is the longest part."""
+    target = tmp_path_factory.mktemp("dist") / "phone" / "tiny"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bundle_module, "write_training_graphs", lambda _, folder: shutil.copytree(tiny_graphs.folder, folder))
+        build_bundle(Source("tiny", tiny_path), target, say=lambda _: None)
+    return target
+
+
+def test_everything_is_there_and_vouched_for(bundle):
+    manifest = check_bundle(bundle / "base.gguf")
+    names = set(manifest["files"])
+    assert {"base.gguf", "training/shape.json", "training/head_end.onnx", "lexicons.json", "settings.json", "LICENSE-MODEL",
+            "install-termux.sh"} < names
+    assert sorted(p.name for p in bundle.parent.iterdir()) == ["tiny"]
+    assert names == {p.relative_to(bundle).as_posix() for p in bundle.rglob("*") if p.is_file()} - {"manifest.json"}
+    assert manifest["shape"]["hidden"] == 64 and manifest["tools"]["onnxruntime"]
+    assert manifest["parity"]["base.gguf"]["relative_logit_difference"] < 5e-2
+    assert manifest["parity"]["training"]["gradient_error"] < 1e-4
+
+
+def test_the_wheel_is_pure_python_and_carries_the_device(bundle):
+    (wheel,) = bundle.glob("idletune-*-py3-none-any.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {"idletune/cli.py", "idletune/data/lexicons.json", "idletune/training/graphs/unpack/Q4_0.onnx"} < set(names)
+
+
+def test_the_device_starts_from_it(bundle, home):
+    with Runtime(home, bundle / "base.gguf", Settings(threads=1, reply_tokens=4), sequences=1) as runtime:
+        assert runtime.chat("hello").tokens
+        assert runtime._learning().graphs.folder == bundle / "training"
+
+
+def refused(capsys, *arguments) -> str:
+    assert main([str(a) for a in arguments]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("idletune-export: ") and error.count("\n") == 1 and "Traceback" not in error
+    return error
+
+
+def test_bad_sources_and_targets_are_one_line(capsys, tmp_path, tiny_path, monkeypatch):
+    assert "no model 'nothing'" in refused(capsys, "bundle", "nothing", "-o", tmp_path / "b")
+    (tmp_path / "file").write_text("mine")
+    assert "exists and is no bundle" in refused(capsys, "bundle", tiny_path, "-o", tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "mine"
+    assert "cannot write" in refused(capsys, "bundle", tiny_path, "-o", tmp_path / "file" / "b")
+    assert "cannot write" in refused(capsys, "bundle", tiny_path, "-o", "/proc/b")
+    usage = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    assert "0 MB are free" in refused(capsys, "bundle", tiny_path, "-o", tmp_path / "b")
+    monkeypatch.setattr(Path, "is_file", lambda self: False)
+    assert "run make model" in refused(capsys, "bundle", "smollm2-135m")
+
+
+def test_a_failure_keeps_the_bundle_that_was_there(capsys, tmp_path, tiny_path, bundle, monkeypatch):
+    target = shutil.copytree(bundle, tmp_path / "dist" / "b")
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(bundle_module, "write_training_graphs", full)
+    before = (target / "manifest.json").read_bytes()
+    assert "no room left" in refused(capsys, "bundle", tiny_path, "-o", target)
+    assert (target / "manifest.json").read_bytes() == before
+    assert [p.name for p in target.parent.iterdir()] == ["b"]
+
+
+def test_a_hub_id_without_a_network_is_one_line(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert "cannot fetch nobody/nothing" in refused(capsys, "bundle", "nobody/nothing", "-o", tmp_path / "b")
+
+
+def test_names_come_from_what_was_pointed_at(tiny_path):
+    assert find_source(str(tiny_path)).name == "tiny"
+    assert find_source(str(tiny_path.parent)).path == tiny_path.parent
+
+
+def stand_in(folder: Path, name: str, body: str) -> None:
+    """A command that writes down how it was called."""
+    path = folder / name
+    path.write_text(f'#!/bin/sh\necho "{name} $*" >> "{folder}/calls"\n{body}\n')
+    path.chmod(0o755)
+
+
+def calls(folder: Path) -> list[str]:
+    return (folder / "calls").read_text().splitlines()
+
+
+@pytest.mark.parametrize("llama_fits", [True, False])
+def test_the_termux_installer(bundle, tmp_path, llama_fits):
+    """With stand-ins for Termux's commands: what it installs, where it puts things, what it starts."""
+    commands, prefix, home = tmp_path / "commands", tmp_path / "usr", tmp_path / "home"
+    commands.mkdir()
+    (prefix / "bin").mkdir(parents=True)
+    for name in ("pkg", "pip"):
+        stand_in(commands, name, "exit 0")
+    stand_in(commands, "idletune", "exit 0" if llama_fits else "exit 2")
+    environment = {"PATH": f"{commands}:/usr/bin:/bin", "PREFIX": str(prefix), "HOME": str(home)}
+    done = subprocess.run(["sh", bundle / "install-termux.sh"], env=environment, capture_output=True, text=True)
+    installed = home / ".local/share/idletune"
+    assert check_bundle(installed / "bundle" / "base.gguf") and (installed / "settings.json").is_file()
+    assert any(call.startswith("pkg install") and "python-onnxruntime" in call for call in calls(commands))
+    assert any("llama-cpp-python==" in call and "@" not in call for call in calls(commands))
+    if llama_fits:
+        assert done.returncode == 0, done.stderr
+        launcher = prefix / "bin" / "idletune-chat"
+        subprocess.run(["sh", launcher, "--set", "seed=1"], env=environment, check=True)
+        assert calls(commands)[-1] == f"idletune chat --model {installed}/bundle/base.gguf --backend llama.cpp --set seed=1"
+    else:
+        assert done.returncode == 2 and "build the bundle with --onnx int4" in done.stderr
+
+
+def test_push_copies_with_adb(bundle, tmp_path):
+    stand_in(tmp_path, "adb", "exit 0")
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run([PUSH, bundle, "adb:emulator-5554"], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0 and "install-termux.sh" in done.stdout
+    assert calls(tmp_path)[-1] == f"adb -s emulator-5554 push {bundle} /sdcard/Download/idletune/tiny"
+    for target, said in (("", "give adb:SERIAL"), ("ssh:phone", "give adb:SERIAL")):
+        done = subprocess.run([PUSH, bundle, target], env=environment, capture_output=True, text=True)
+        assert done.returncode == 2 and said in done.stderr
+    assert json.loads((bundle / "manifest.json").read_text())["name"] == "tiny"
