@@ -138,7 +138,7 @@ class BaseModel:
         limits = [max_tokens] * len(prompts) if isinstance(max_tokens, int) else max_tokens
         self._check_fit(max(len(prompt) + limit for prompt, limit in zip(prompts, limits)))
         self.clear()
-        shared = self._share_beginning(prompts)
+        shared = self._share_beginning(prompts, progress)
         waiting, active, replies = deque(range(len(prompts))), [], [None] * len(prompts)
         free = list(range(self.sequences))
         try:
@@ -281,7 +281,7 @@ class BaseModel:
         watched = range(0) if question is None else self._question_range(prompt, question, shared)
         return _Slot(number, sequence, prompt[shared:], shared, longest, sampler, watched)
 
-    def _share_beginning(self, prompts: list[list[int]]) -> int:
+    def _share_beginning(self, prompts: list[list[int]], progress) -> int:
         """Decode what all prompts begin with once, in the last sequence; returns its length."""
         length = min(common_length(prompts[0], prompt[:-1]) for prompt in prompts)
         if len(prompts) == 1 or length < 8:
@@ -290,6 +290,8 @@ class BaseModel:
         for items in _batches(beginning, BATCH):
             items[-1] = items[-1]._replace(output=True)  # llama.cpp wants an output in every batch
             self._open.decode(items)
+            if progress:
+                progress(0)
         return length
 
     def _room(self, active: list[_Slot], tokens: int, shared: int) -> bool:

@@ -37,7 +37,7 @@ from .training.weights import Weights
 
 DOSES = (1.0, 0.7, 0.5, 0.35)  # strengths of the trained update, tried from the strongest
 PROBE_TOKENS = 96  # of each of the probe's paragraphs
-SETS_PER_BATCH = 8  # answered sets paraphrased together; a stop loses at most their paraphrases
+SETS_PER_BATCH = 4  # answered sets paraphrased together; a stop loses at most their paraphrases
 
 
 class Stopped(Exception):

@@ -3,8 +3,9 @@
 - Android starts a job's script and forgets it: no time limit, no stop when the phone is unplugged. So the
   learning job is `idletune tick`, which looks after itself.
 - A typed answer is the user's, or of whoever holds the phone: Termux:API puts it between double quotes into
-  a shell command line, escaping nothing but double quotes. Here it lands in a quoted heredoc whose end
-  nobody can guess, so that the shell reads not a character of it, and never in an argument list.
+  a shell command line, escaping nothing but double quotes. Here it lands in a quoted heredoc, which the
+  shell reads not a character of, and never in an argument list. The heredoc's end begins with a double
+  quote: no line of a reply can, for its own are escaped. And nobody can guess the rest.
 - What a notification shows goes by standard input, so that no process list holds it.
 - Termux:API 0.51 runs the action it was first given, whatever button is pressed. The first
   one of ours shows the question again, so that there no button records what the user did not say.
@@ -30,7 +31,7 @@ LEARN_PERIOD_MS, ASK_PERIOD_MS = 15 * 60_000, 60 * 60_000  # 15 minutes is Andro
 NOTIFICATION = "idletune-question"
 LONGEST_SHOWN = 600  # characters of the question and of the reply
 KEPT_VARIABLES = "PATH", "IDLETUNE_MODEL", "LLAMA_CPP_LIB_PATH", "LD_LIBRARY_PATH", "PYTHONPATH"
-REPLY = "$REPLY"
+REPLY, MARK = "$REPLY", ">"
 
 LEARN = """\
 # One look, and a slice of learning if the window is open. A killed slice leaves the wake lock held.
@@ -116,19 +117,21 @@ def action(home: Path, verdict: str, prompt_id: int) -> str:
     command = f"{shlex.quote(str(scripts_folder(home) / 'answer'))} {verdict} {int(prompt_id)}"
     if verdict != "edit":
         return command
-    end = f"END_{secrets.token_hex(16)}"
-    return f"{command} <<'{end}'\n{REPLY}\n{end}\n"
+    # The mark keeps the reply's opening quote off the line's beginning. Of a line that begins as the end does,
+    # dash loses the next byte if it is not ASCII.
+    end = f'"{secrets.token_hex(16)}'
+    return f"{command} <<'{end}'\n{MARK}{REPLY}\n{end}\n"
 
 
 def typed_text(spliced: str) -> str:
-    """The text the user typed, from the form that reaches standard input: in quotes, with \\" for a quote.
+    """The text the user typed, from what reaches standard input: the mark, then in quotes, with \\" for a quote.
 
-    Raises UsageError for a text without these quotes; it did not come from a reply.
+    Raises UsageError for a text without these; it did not come from a reply.
     """
-    inside = spliced.removesuffix("\n")
-    if len(inside) < 2 or inside[0] != '"' or inside[-1] != '"':
-        raise UsageError(f"{len(inside)} characters that are no direct reply; answer from the notification")
-    return inside[1:-1].replace('\\"', '"')
+    typed, start = spliced.removesuffix("\n"), f'{MARK}"'
+    if len(typed) <= len(start) or not typed.startswith(start) or typed[-1] != '"':
+        raise UsageError(f"{len(typed)} characters that are no direct reply; answer from the notification")
+    return typed[len(start) : -1].replace('\\"', '"')
 
 
 def _write_script(path: Path, body: str, home: Path) -> None:

@@ -9,7 +9,7 @@ PARTS = (
     f"| {TOUCH}", f"& {TOUCH} &", f"&& {TOUCH}", f"<({TOUCH})", ">canary", "\n>canary\n", f"${{x:-$({TOUCH})}}",
     f"$((x[$({TOUCH})]))", f"\r\n{TOUCH}\r\n", f"\\\n{TOUCH}\n", f"<<'END_'\n{TOUCH}\n", "$REPLY", '"$REPLY"', "\\", '"', "'",
     "\\\\", '\\"', "$", "`", "\n", "\t", "\r", "\x1b[2J", "\x7f", "é", "日本", "🙂", "\u202e", "%s%n", "-n", "--", "!!",
-    "~", "*", "?", "[a]", "{a,b}", "#", ";", "bread, please",
+    "\nE\u00e9", "\n\"\u00e9", "\n>\u00e9", "\n\"", "~", "*", "?", "[a]", "{a,b}", "#", ";", "bread, please",
 )
 
 

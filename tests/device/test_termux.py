@@ -188,10 +188,17 @@ def test_the_hostile_replies_would_run_in_an_unsafe_action(tmp_path):
     assert ran >= 5
 
 
-@pytest.mark.parametrize("text", ["", "\n", '"', "plain", '"open', 'open"'])
+@pytest.mark.parametrize("text", ["", "\n", '"', '>"', "plain", '"unmarked"', '>"open', '>open"'])
 def test_text_that_is_no_reply_is_refused(text):
     with pytest.raises(UsageError, match="no direct reply"):
         termux.typed_text(text)
+
+
+@pytest.mark.parametrize("reply", ["", "a\n", "\n", "é", "\né", '\n"é', '\n"\n', ">é", "E\nEé", "x" * 100_000])
+def test_every_text_arrives_as_it_was_typed(recorder, reply):
+    assert press(termux.action(recorder, "edit", 1), reply).returncode == 0
+    typed = (termux.scripts_folder(recorder) / "input").read_bytes().decode()
+    assert termux.typed_text(typed) == reply
 
 
 def test_delimiters_are_never_the_same(home):
