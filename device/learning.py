@@ -32,6 +32,7 @@ from .training.weights import Weights
 
 LEAST_ANSWERS = 5  # below this there is nothing to hold out and little to learn
 DOSES = (1.0, 0.7, 0.5, 0.35)  # strengths of the trained update, tried from the strongest
+ADOPTED = "adopted.gguf"  # in the home: an adapter made elsewhere, which training starts from
 PROBE_TOKENS = 96  # of each of the probe's paragraphs
 SETS_PER_ROUND = 16  # answered sets paraphrased between two looks at the stop request
 
@@ -172,11 +173,24 @@ class Learning:
 
     def _train(self, trainer: Trainer, report: LearningReport, should_stop, bars) -> bool:
         if not trainer.resume():
-            trainer.lora.initialize(self.settings.seed)
+            self._start(trainer.lora)
         with bars("training", len(trainer.rows)) as bar:
             outcome = trainer.run(should_stop, bar)
         report.losses, report.tokens = outcome.losses, outcome.tokens
         return outcome.finished
+
+    def _start(self, lora: Lora) -> None:
+        """Begin from an adopted adapter of the same rank and targets, else from nothing."""
+        lora.initialize(self.settings.seed)
+        adopted = self.store.home / ADOPTED
+        if adopted.is_file():
+            theirs = read_adapter(adopted, self.shape)
+            if (theirs.rank, theirs.names) == (lora.rank, lora.names):
+                lora.flat[...] = theirs.flat
+                for views in lora.layers:
+                    for name, view in views.items():
+                        # The same update under this run's alpha.
+                        view *= theirs.scale / lora.scale if name.endswith("lora_b") and lora.scale else 1
 
     def _measure_base(self, trainer: Trainer, held_out: list[DialogueSet], bars) -> dict[str, float]:
         """Losses before training: in the trainer with an adapter of zeros, and in llama.cpp."""

@@ -5,6 +5,7 @@ learning, adapters) knows nothing of it.
 """
 
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -17,14 +18,17 @@ from .base_model import BaseModel, Reply
 from .buffer import Buffer
 from .bundle import check_bundle
 from .errors import UsageError
-from .learning import Learning, LearningReport, serve
+from .gguf_file import GgufFile
+from .learning import ADOPTED, Learning, LearningReport, serve
 from .observation import Observation, Observer
 from .progress import no_bars
 from .selection.lexicons import Lexicons
 from .selection.policies import make_policy
 from .settings import Settings, load_settings
 from .store import Store
+from .training.lora import read_adapter
 from .training.rows import Example
+from .training.shape import ModelShape
 
 
 def default_home() -> Path:
@@ -119,9 +123,29 @@ class Runtime:
 
         At once: the buffer keeps the embeddings it has until the next adapter.
         """
+        current = self.adapters.current()
         before = self.adapters.rollback()
+        if not current.dialogue_set_ids:  # an adopted one: training must not start from it either
+            (self.store.home / ADOPTED).unlink(missing_ok=True)
         serve(self.model, self.adapters)
         return before
+
+    def adopt(self, path: Path) -> AdapterVersion:
+        """Serve an adapter made elsewhere (a GGUF in F32), and let training start from it.
+
+        UsageError or DamagedDataError when it does not fit the base model; nothing is changed then.
+        """
+        tensors = GgufFile(path).tensors
+        if any(tensor.type.name != "F32" for tensor in tensors.values()):
+            raise UsageError(f"{path} stores its matrices in fewer bits; convert the adapter with --precision F32")
+        lora = read_adapter(path, ModelShape.of(GgufFile(self.model.path)))
+        version = self.adapters.add(lora, self.settings, []).version
+        adopted, partial = self.store.home / ADOPTED, self.store.home / f"{ADOPTED}.part"
+        shutil.copyfile(self.adapters.get(version).path, partial)
+        os.replace(partial, adopted)
+        self.adapters.promote(version, {}, f"adopted from {Path(path).name}")
+        serve(self.model, self.adapters)
+        return self.adapters.get(version)
 
     def forget(self, dialogue_set_id: int) -> list[int]:
         """Remove a dialogue set and what came of it: paraphrases, checkpoint and adapters. Returns the versions."""

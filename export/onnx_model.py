@@ -1,7 +1,8 @@
 """The inference model for ONNX Runtime: exported with optimum, fewer bits, LoRA as optional inputs.
 
 - fp32 as optimum writes it, with the KV cache; int4 or int8 weights by onnxruntime's own quantizer, in
-  blocks of 32, the head always in 8 bits and the embedding table as int8 rows;
+  blocks of 32 (int4 with the choice of scales in int4.py), the head always in 8 bits, the embedding table
+  as int8 rows;
 - every linear layer of the blocks gets `A` and `B` as inputs with an empty default: without an adapter they
   add nothing, and an .onnx_adapter file (or the same arrays) fills them;
 - a second output, the last layer's embeddings, for the selection of what to learn from.
@@ -39,6 +40,7 @@ def write_onnx_models(folder: Path, outputs: dict[str, Path], scratch: Path) -> 
     exported = scratch / "optimum"
     _export(folder, exported)
     linears = sorted(Base(folder).shapes())
+    importance = _importance(folder) if "int4" in outputs else {}
     for kind, output in outputs.items():
         model = onnx.load(exported / "model.onnx")
         places = {module: _linear(model.graph, module) for module in linears}
@@ -46,7 +48,7 @@ def write_onnx_models(folder: Path, outputs: dict[str, Path], scratch: Path) -> 
         hidden = head.input[0]
         ends = {module: (node.input[0], node.output[0]) for module, node in places.items()}
         if WEIGHTS[kind]:
-            model = _in_fewer_bits(model, WEIGHTS[kind], head.name)
+            model = _in_fewer_bits(model, WEIGHTS[kind], head.name, importance)
         _add_lora(model.graph, ends, Base(folder).shapes())
         _add_output(model.graph, hidden, Base(folder).config.hidden_size)
         output.mkdir(parents=True)
@@ -105,7 +107,15 @@ def _node_path(module: str) -> str:
     return "/".join(parts).replace("layers/", "layers.") if "layers" in parts else "/".join(parts)
 
 
-def _in_fewer_bits(model, bits: int, head: str):
+def _importance(folder: Path) -> dict[str, np.ndarray]:
+    """Node name -> float32 (columns,), see importance.py."""
+    from .importance import column_importance
+
+    modules = {tensor: module for module, tensor in Base(folder).gguf_names().items()}
+    return {f"/{_node_path(modules[name])}/MatMul": values for name, values in column_importance(folder).items()}
+
+
+def _in_fewer_bits(model, bits: int, head: str, importance: dict[str, np.ndarray]):
     """Blockwise integer weights for all products, the head in 8 bits, and an int8 embedding table."""
     from onnxruntime.quantization import matmul_nbits_quantizer as onnxruntimes
 
@@ -115,6 +125,10 @@ def _in_fewer_bits(model, bits: int, head: str):
 
     def quantized(model, bits, **which):
         quantizer = onnxruntimes.MatMulNBitsQuantizer(model, bits=bits, block_size=BLOCK, is_symmetric=False, accuracy_level=4, **which)
+        if bits == 4:
+            from .int4 import ImportanceQuantizer
+
+            quantizer.node_quantizer = ImportanceQuantizer(quantizer.algo_config, importance)
         quantizer.process()
         return quantizer.model.model
 
