@@ -182,6 +182,19 @@ def test_bad_input_is_one_line_and_leaves_nothing(capsys, copy, tmp_path):
     assert "architecture 'mamba' is unknown" in attempt()
 
 
+@pytest.mark.parametrize("error", [
+    OSError(28, "No space left on device"), OSError("6144 requested and 448 written"),  # as numpy says it
+    RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)"),  # as safetensors does
+])
+def test_a_full_disk_is_one_line_and_leaves_nothing(capsys, monkeypatch, folder, tmp_path, error):
+    def full(*_, **__):
+        raise error
+
+    monkeypatch.setattr(gguf.GGUFWriter, "write_tensors_to_file", full)
+    assert "no room left beside" in refused(capsys, "gguf", folder, "-o", tmp_path / "out" / "m.gguf")
+    assert not list((tmp_path / "out").iterdir())
+
+
 def test_a_lost_tensor_is_named(copy, tmp_path):
     state = load_file(copy / "model.safetensors")
     del state["model.layers.1.mlp.up_proj.weight"]
