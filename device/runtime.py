@@ -56,7 +56,9 @@ class Runtime:
         self.clock = clock
         check_bundle(model)
         lexicons = Lexicons.from_folder(Path(s.lexicons)) if s.lexicons else Lexicons.builtin()
-        self.model = BaseModel(model, context_tokens=s.context_tokens, sequences=sequences, threads=s.threads, backend=backend)
+        self.model = BaseModel(
+            model, context_tokens=s.context_tokens, sequences=sequences, threads=s.threads, backend=backend
+        )
         self.store = None
         try:
             self.store = Store(home, clock)

@@ -90,7 +90,8 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def _bundle_commands(commands) -> None:
-    made = _command(commands, bundle, "a verified phone bundle", "folder to make (default: dist/phone/NAME)", required=False)
+    place = "folder to make (default: dist/phone/NAME)"
+    made = _command(commands, bundle, "a verified phone bundle", place, required=False)
     made.add_argument("model", help="preset, GGUF file, Hugging Face folder or hub id")
     made.add_argument("--kind", choices=KINDS, help="weights of base.gguf (default: a GGUF as it is, else Q4_0)")
     made.add_argument("--onnx", choices=ONNX_WEIGHTS, help="add a model for ONNX Runtime with these weights")

@@ -28,7 +28,9 @@ from .hugging_face_folder import read_json
 WEIGHTS = {"fp32": None, "int8": 8, "int4": 4}
 BLOCK = 32
 # Ends of a turn under the names that model families give them, as llama.cpp looks for them.
-END_TEXTS = ("<|im_end|>", "<|eot_id|>", "<|endoftext|>", "<end_of_turn>", "</s>", "<|end|>", "<eos>", "<|end_of_text|>")
+END_TEXTS = (
+    "<|im_end|>", "<|eot_id|>", "<|endoftext|>", "<end_of_turn>", "</s>", "<|end|>", "<eos>", "<|end_of_text|>",
+)
 LARGEST_FILE = 1_500_000_000  # beyond it the weights lie beside the graph: a protobuf holds 2 GB
 
 
@@ -124,7 +126,9 @@ def _in_fewer_bits(model, bits: int, head: str, importance: dict[str, np.ndarray
     _embed_int8(model.graph)
 
     def quantized(model, bits, **which):
-        quantizer = onnxruntimes.MatMulNBitsQuantizer(model, bits=bits, block_size=BLOCK, is_symmetric=False, accuracy_level=4, **which)
+        quantizer = onnxruntimes.MatMulNBitsQuantizer(
+            model, bits=bits, block_size=BLOCK, is_symmetric=False, accuracy_level=4, **which
+        )
         if bits == 4:
             from .int4 import ImportanceQuantizer
 
@@ -156,7 +160,8 @@ def _embed_int8(graph) -> None:
     weights = numpy_helper.to_array(tables[node.input[0]])
     scales = np.maximum(np.abs(weights).max(1, keepdims=True) / 127, 1e-12).astype(np.float32)
     codes = np.rint(weights / scales).astype(np.int8)
-    graph.initializer.extend([numpy_helper.from_array(codes, "embedding.codes"), numpy_helper.from_array(scales, "embedding.scales")])
+    graph.initializer.append(numpy_helper.from_array(codes, "embedding.codes"))
+    graph.initializer.append(numpy_helper.from_array(scales, "embedding.scales"))
     ids, out, at = node.input[1], node.output[0], list(graph.node).index(node)
     graph.node.remove(node)
     for i, made in enumerate((

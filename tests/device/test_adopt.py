@@ -25,7 +25,8 @@ def runtime(tiny_path, tiny_graphs, home):
 def write(path, shape, targets="q,k,v,o", rank=4, alpha=16.0):
     lora = Lora(shape, targets, rank, alpha).initialize(0)
     lora.flat += np.random.default_rng(1).standard_normal(lora.size).astype(np.float32) * 0.1
-    metadata = {"general.architecture": "llama", "general.type": "adapter", "adapter.type": "lora", "adapter.lora.alpha": alpha}
+    metadata = {"general.architecture": "llama", "general.type": "adapter", "adapter.type": "lora"}
+    metadata["adapter.lora.alpha"] = alpha
     write_gguf(path, metadata, lora.tensors())
     return lora
 
