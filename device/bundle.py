@@ -70,9 +70,10 @@ def _check_file(folder: Path, name: str, facts: dict) -> None:
         raise DamagedDataError(f"the bundle lacks {name}; copy the bundle again")
     size = path.stat().st_size
     if size != facts["bytes"]:
-        raise DamagedDataError(f"{name} has {size:,} bytes, its manifest says {facts['bytes']:,}; copy the bundle again")
+        told = f"{name} has {size:,} bytes, its manifest says {facts['bytes']:,}"
+        raise DamagedDataError(f"{told}; copy the bundle again")
     if sha256(path) != facts["sha256"]:
-        raise DamagedDataError(f"{name} is not the file the manifest vouches for (SHA-256 differs); copy the bundle again")
+        raise DamagedDataError(f"{name} is not what the manifest vouches for (SHA-256 differs); copy the bundle again")
 
 
 def _check_shape(base: Path, manifest: dict) -> None:
@@ -82,5 +83,5 @@ def _check_shape(base: Path, manifest: dict) -> None:
         raise DamagedDataError(f"the bundle's base model is not usable: {error}") from None
     # Through JSON, as the manifest went: tuples and lists are the same there.
     if json.loads(json.dumps(found)) != manifest["shape"]:
-        differing = [key for key in found if found[key] != manifest["shape"].get(key)]
-        raise DamagedDataError(f"base.gguf is of another shape than its manifest says ({', '.join(differing)}); copy the bundle again")
+        differing = ", ".join(key for key in found if found[key] != manifest["shape"].get(key))
+        raise DamagedDataError(f"base.gguf is of another shape than its manifest says ({differing}); copy it again")

@@ -158,6 +158,12 @@ def rotate_key(arguments) -> None:
         print(f"from now on give --key-file {new}, or put key_file into {_home(arguments) / 'settings.json'}")
 
 
+def adopt(arguments) -> None:
+    with Runtime(_home(arguments), _model(arguments), _settings(arguments), backend=arguments.backend) as runtime:
+        adapter = runtime.adopt(arguments.adapter)
+    print(f"serving adapter {adapter.version} ({adapter.reason}); training starts from it")
+
+
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="idletune", description="A small LLM that learns from its one user, on this device.",
@@ -176,6 +182,8 @@ def make_parser() -> argparse.ArgumentParser:
     _replay_options(command)
 
     _command(commands, "chat", chat, "talk to it; /help lists what can be done between turns")
+    command = _command(commands, "adopt", adopt, "serve an adapter made elsewhere, and let training start from it")
+    command.add_argument("adapter", type=Path, help="GGUF LoRA; idletune-export adapter makes one from PEFT")
     command = _command(commands, "status", status, "what it knows, serves and waits for")
     command.add_argument("--json", action="store_true", help="as JSON")
     _device_commands(commands)

@@ -36,6 +36,7 @@ from .training.trainer import Trainer, evaluate
 from .training.weights import Weights
 
 DOSES = (1.0, 0.7, 0.5, 0.35)  # strengths of the trained update, tried from the strongest
+ADOPTED = "adopted.gguf"  # in the home: an adapter made elsewhere, which training starts from
 PROBE_TOKENS = 96  # of each of the probe's paragraphs
 SETS_PER_BATCH = 4  # answered sets paraphrased together; a stop loses at most their paraphrases
 
@@ -196,11 +197,17 @@ class Learning:
         return Trainer(self._layers(lora, report.plan), examples, self.settings, self.checkpoint, self.files)
 
     def _new_lora(self) -> Lora:
-        """Where training starts: an adapter without effect, or with `warm_start` the one that serves."""
-        s, current = self.settings, self.adapters.current()
+        """Where training starts: the adapter that serves (`warm_start`), an adopted one of the form that the
+        settings ask for, or one without effect."""
+        s, current, adopted = self.settings, self.adapters.current(), self.store.home / ADOPTED
         if s.warm_start and current is not None:
             return self._read(current)
-        return Lora(self.shape, s.targets, s.rank, s.alpha, s.top_layers).initialize(s.seed)
+        lora = Lora(self.shape, s.targets, s.rank, s.alpha, s.top_layers).initialize(s.seed)
+        if adopted.is_file():
+            theirs = read_adapter(adopted, self.shape)
+            if (theirs.rank, theirs.names, theirs.first) == (lora.rank, lora.names, lora.first):
+                return theirs
+        return lora
 
     def _read(self, adapter: AdapterVersion) -> Lora:
         with self.adapters.readable(adapter) as path:

@@ -5,6 +5,7 @@ learning, adapters) knows nothing of it.
 """
 
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -17,8 +18,9 @@ from .base_model import BaseModel, Reply
 from .buffer import Buffer
 from .bundle import check_bundle
 from .errors import UsageError
+from .gguf_file import GgufFile
 from .keyring import read_key
-from .learning import Learning, LearningReport, serve
+from .learning import ADOPTED, Learning, LearningReport, serve
 from .lock import is_learning, learner_lock
 from .observation import Observation, Observer
 from .privacy import forget
@@ -31,7 +33,9 @@ from .selection.policies import make_policy
 from .settings import Settings, load_settings
 from .state_sources import HostSource, make_source
 from .store import Store
+from .training.lora import read_adapter
 from .training.rows import Example
+from .training.shape import ModelShape
 
 
 def default_home() -> Path:
@@ -61,7 +65,9 @@ class Runtime:
         self.clock = clock
         check_bundle(model)
         lexicons = Lexicons.from_folder(Path(s.lexicons)) if s.lexicons else Lexicons.builtin()
-        self.model = BaseModel(model, context_tokens=s.context_tokens, sequences=sequences, threads=s.threads, backend=backend)
+        self.model = BaseModel(
+            model, context_tokens=s.context_tokens, sequences=sequences, threads=s.threads, backend=backend
+        )
         self.store = None
         try:
             self.store = Store(home, clock, key=key or (read_key(Path(s.key_file)) if s.key_file else None))
@@ -158,9 +164,29 @@ class Runtime:
 
         At once: the buffer keeps the embeddings it has until the next adapter.
         """
+        current = self.adapters.current()
         before = self.adapters.rollback()
+        if not current.dialogue_set_ids:  # an adopted one: training must not start from it either
+            (self.store.home / ADOPTED).unlink(missing_ok=True)
         serve(self.model, self.adapters)
         return before
+
+    def adopt(self, path: Path) -> AdapterVersion:
+        """Serve an adapter made elsewhere (a GGUF in F32), and let training start from it.
+
+        UsageError or DamagedDataError when it does not fit the base model; nothing is changed then.
+        """
+        tensors = GgufFile(path).tensors
+        if any(tensor.type.name != "F32" for tensor in tensors.values()):
+            raise UsageError(f"{path} stores its matrices in fewer bits; convert the adapter with --precision F32")
+        lora = read_adapter(path, ModelShape.of(GgufFile(self.model.path)))
+        version = self.adapters.add(lora, self.settings, []).version
+        adopted, partial = self.store.home / ADOPTED, self.store.home / f"{ADOPTED}.part"
+        shutil.copyfile(path, partial)  # not the user's: it is not encrypted
+        os.replace(partial, adopted)
+        self.adapters.promote(version, {}, f"adopted from {Path(path).name}")
+        serve(self.model, self.adapters)
+        return self.adapters.get(version)
 
     def forget(self, dialogue_set_id: int) -> list[int]:
         """Remove a dialogue set and what came of it (see privacy.forget). Returns the dropped versions."""

@@ -99,7 +99,8 @@ class Tokenizer:
         """Merge neighbours, the pair that was learned first before all others, leftmost among equals."""
         pieces, following = list(text), [*range(1, len(text)), -1]
         before = list(range(-1, len(text) - 1))
-        queue = [(rank, i) for i in range(len(text) - 1) if (rank := self._ranks.get((text[i], text[i + 1]))) is not None]
+        pairs = enumerate(zip(text, text[1:]))
+        queue = [(rank, i) for i, pair in pairs if (rank := self._ranks.get(pair)) is not None]
         heapq.heapify(queue)
         while queue:
             rank, i = heapq.heappop(queue)

@@ -71,7 +71,8 @@ class Base:
         """(rows, columns) of every linear layer of the blocks."""
         c, shapes = self.config, {}
         head_dim = getattr(c, "head_dim", None) or c.hidden_size // c.num_attention_heads
-        q, kv, h, f = c.num_attention_heads * head_dim, c.num_key_value_heads * head_dim, c.hidden_size, c.intermediate_size
+        q, kv = c.num_attention_heads * head_dim, c.num_key_value_heads * head_dim
+        h, f = c.hidden_size, c.intermediate_size
         for layer in range(c.num_hidden_layers):
             for name, shape in (("q", (q, h)), ("k", (kv, h)), ("v", (kv, h)), ("o", (h, q))):
                 shapes[f"model.layers.{layer}.self_attn.{name}_proj"] = shape

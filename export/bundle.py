@@ -135,7 +135,7 @@ class _Build:
         paths = sorted(path for path in self.folder.rglob("*") if path.is_file())
         manifest = {
             "format": FORMAT, "name": self.source.name, "shape": asdict(shape), "parity": self.parity,
-            "tools": {"python": platform.python_version(), **{tool: importlib.metadata.version(tool) for tool in TOOLS}},
+            "tools": {"python": platform.python_version()} | {t: importlib.metadata.version(t) for t in TOOLS},
             "files": {
                 path.relative_to(self.folder).as_posix(): {"bytes": path.stat().st_size, "sha256": sha256(path)}
                 for path in paths
@@ -160,7 +160,8 @@ def _check_target(target: Path, source: Source) -> None:
         free = shutil.disk_usage(target.parent).free
     need = SCRATCH_FACTOR * sum(path.stat().st_size for path in _model_files(source.path))
     if free < need:
-        raise UsageError(f"building takes about {need // 1_000_000} MB in {target.parent}, {free // 1_000_000} MB are free")
+        room = f"{need // 1_000_000} MB in {target.parent}, {free // 1_000_000} MB are free"
+        raise UsageError(f"building takes about {room}; free some storage or name another folder with -o")
 
 
 def _model_files(path: Path) -> list[Path]:

@@ -71,41 +71,44 @@ def verify(arguments) -> None:
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="idletune-export", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _bundle_commands(commands)
+    made = _command(commands, adapter, "convert a LoRA adapter: PEFT folder, .gguf or .onnx_adapter, each way",
+                    "NAME.gguf, NAME.onnx_adapter or a folder")
+    made.add_argument("adapter", type=Path, help="PEFT folder, .gguf or .onnx_adapter")
+    made.add_argument("--base", type=Path, required=True, help="its base model: GGUF file or Hugging Face folder")
+    made.add_argument("--precision", choices=("F32", "F16", "Q8_0"), default="F32", help="how a GGUF stores it")
 
-    def command(run, help: str, output: str, **options):
-        made = commands.add_parser(run.__name__, help=help, description=help)
-        if output:
-            made.add_argument("-o", "--output", type=Path, help=output, **options)
-        made.set_defaults(run=run)
-        return made
+    made = _command(commands, gguf, "a Hugging Face folder as a GGUF file", "file to write")
+    made.add_argument("model", type=Path, help="Hugging Face folder")
+    made.add_argument("--kind", choices=KINDS, default="F16", help="its weights (default F16)")
 
-    made = command(bundle, "a verified phone bundle", "folder to make (default: dist/phone/NAME)")
+    made = _command(commands, folder, "a GGUF file as a Hugging Face folder", "folder to make")
+    made.add_argument("model", type=Path, help="GGUF file")
+    made = _command(commands, graphs, "the training graphs of a GGUF model's shape", "folder to write")
+    made.add_argument("model", type=Path, help="GGUF file")
+    return parser
+
+
+def _bundle_commands(commands) -> None:
+    place = "folder to make (default: dist/phone/NAME)"
+    made = _command(commands, bundle, "a verified phone bundle", place, required=False)
     made.add_argument("model", help="preset, GGUF file, Hugging Face folder or hub id")
     made.add_argument("--kind", choices=KINDS, help="weights of base.gguf (default: a GGUF as it is, else Q4_0)")
     made.add_argument("--onnx", choices=ONNX_WEIGHTS, help="add a model for ONNX Runtime with these weights")
     made.add_argument("--no-wheel", action="store_true", help="leave out the program and its installer")
 
-    made = command(verify, "measure a bundle against its original and print a table", "")
+    made = _command(commands, verify, "measure a bundle against its original and print a table")
     made.add_argument("bundle", type=Path, help="a bundle, or any folder with .gguf files")
     made.add_argument("--original", help="what it was made from (default: base.gguf itself, unpacked)")
     made.add_argument("--adapter", type=Path, help="also with this adapter: PEFT folder, .gguf or .onnx_adapter")
 
-    made = command(adapter, "convert a LoRA adapter: PEFT folder, .gguf or .onnx_adapter, each way",
-                   "NAME.gguf, NAME.onnx_adapter or a folder", required=True)
-    made.add_argument("adapter", type=Path, help="PEFT folder, .gguf or .onnx_adapter")
-    made.add_argument("--base", type=Path, required=True, help="its base model: GGUF file or Hugging Face folder")
-    made.add_argument("--precision", choices=("F32", "F16", "Q8_0"), default="F32", help="how a GGUF stores it")
 
-    made = command(gguf, "a Hugging Face folder as a GGUF file", "file to write", required=True)
-    made.add_argument("model", type=Path, help="Hugging Face folder")
-    made.add_argument("--kind", choices=KINDS, default="F16", help="its weights (default F16)")
-
-    made = command(folder, "a GGUF file as a Hugging Face folder", "folder to make", required=True)
-    made.add_argument("model", type=Path, help="GGUF file")
-
-    made = command(graphs, "the training graphs of a GGUF model's shape", "folder to write", required=True)
-    made.add_argument("model", type=Path, help="GGUF file")
-    return parser
+def _command(commands, run, help: str, output: str = "", required: bool = True) -> argparse.ArgumentParser:
+    made = commands.add_parser(run.__name__, help=help, description=help)
+    if output:
+        made.add_argument("-o", "--output", type=Path, required=required, help=output)
+    made.set_defaults(run=run)
+    return made
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -136,9 +136,9 @@ def _refuse_unknown_features(config) -> None:
         raise UsageError(f"rope scaling {scaling.get('rope_type')!r} is not converted; use a model without it")
     if config.model_type == "gemma3_text":
         if config.query_pre_attn_scalar != config.head_dim:
-            raise UsageError(f"scores scaled by {config.query_pre_attn_scalar} instead of {config.head_dim} are not converted")
-        pattern = ["full_attention" if (n + 1) % 6 == 0 else "sliding_attention" for n in range(config.num_hidden_layers)]
-        if list(config.layer_types) != pattern:
+            found, known = config.query_pre_attn_scalar, config.head_dim
+            raise UsageError(f"attention scores scaled by {found} instead of {known} are not converted")
+        if any((kind == "full_attention") != ((n + 1) % 6 == 0) for n, kind in enumerate(config.layer_types)):
             raise UsageError("llama.cpp knows gemma3 with every sixth layer of full attention; this model's differ")
     if config.model_type.startswith("qwen") and getattr(config, "use_sliding_window", False):
         raise UsageError("sliding windows of a qwen model are not converted; set use_sliding_window to false")

@@ -42,20 +42,10 @@ def write_hugging_face_folder(gguf_path: Path, folder: Path, dtype=np.float16, b
 
 def read_config(reader: gguf.GGUFReader) -> tuple:
     """(transformers configuration, Architecture) of a GGUF file's metadata."""
-
-    def value(key, default=None):
-        field = reader.get_field(key)
-        return default if field is None else field.contents()
-
-    architecture = by_gguf_name(value("general.architecture", "?"))
-    if value(f"{architecture.name}.rope.scaling.type", "none") != "none":
-        raise UsageError(f"{value('general.name', 'the model')} uses rope scaling, which is not exported")
-    found = {}
-    for key, attribute in architecture.metadata().items():
-        number = value(f"{architecture.name}.{key}")
-        if number is not None:
-            # The file's float32 says 9.99999e-06 where a person wrote 1e-05.
-            found[attribute] = float(f"{number:.6g}") if isinstance(number, float) else number
+    architecture = by_gguf_name(_value(reader, "general.architecture", "?"))
+    if _value(reader, f"{architecture.name}.rope.scaling.type", "none") != "none":
+        raise UsageError(f"{_value(reader, 'general.name', 'the model')} uses rope scaling, which is not exported")
+    found = _numbers(reader, architecture)
     missing = {"hidden_size", "num_hidden_layers", "num_attention_heads"} - set(found)
     if missing:
         raise DamagedDataError(f"the file's metadata lacks {', '.join(sorted(missing))}; convert the model again")
@@ -68,6 +58,22 @@ def read_config(reader: gguf.GGUFReader) -> tuple:
     if architecture.name == "gemma3":
         config.query_pre_attn_scalar = config.head_dim  # as llama.cpp scales the scores
     return config, architecture
+
+
+def _value(reader: gguf.GGUFReader, key: str, default=None):
+    field = reader.get_field(key)
+    return default if field is None else field.contents()
+
+
+def _numbers(reader: gguf.GGUFReader, architecture: Architecture) -> dict:
+    """Configuration attribute -> number, of those the file names."""
+    found = {}
+    for key, attribute in architecture.metadata().items():
+        number = _value(reader, f"{architecture.name}.{key}")
+        if number is not None:
+            # The file's float32 says 9.99999e-06 where a person wrote 1e-05.
+            found[attribute] = float(f"{number:.6g}") if isinstance(number, float) else number
+    return found
 
 
 def _weights(reader, architecture: Architecture, config, dtype, bars) -> dict[str, np.ndarray]:

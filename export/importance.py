@@ -33,7 +33,8 @@ def column_importance(folder: Path) -> dict[str, np.ndarray]:
             squares[name] = squares.get(name, 0) + (x * x).sum(0)
         return hook
 
-    hooks = [reference.model.get_submodule(module).register_forward_pre_hook(watch(name)) for module, name in names.items()]
+    layers = {name: reference.model.get_submodule(module) for module, name in names.items()}
+    hooks = [layer.register_forward_pre_hook(watch(name)) for name, layer in layers.items()]
     count = 0
     for text in calibration_texts():
         tokens = reference.tokenizer.encode(text)[:LONGEST]

@@ -92,7 +92,7 @@ def gguf_name(names, hugging_face: str) -> str:
     """UsageError for a tensor the architecture does not have."""
     found = names.get_name(hugging_face, SUFFIXES)
     if found is None:
-        raise UsageError(f"tensor {hugging_face} has no place in GGUF; the model has parts this architecture does not know")
+        raise UsageError(f"tensor {hugging_face} has no place in GGUF; this architecture does not know such a part")
     return found
 
 

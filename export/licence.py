@@ -4,7 +4,9 @@ from pathlib import Path
 
 from idletune.gguf_file import GgufFile
 
-FIELDS = ("name", "organization", "author", "license", "license.name", "license.link", "source.url", "base_model.0.repo_url")
+FIELDS = (
+    "name", "organization", "author", "license", "license.name", "license.link", "source.url", "base_model.0.repo_url",
+)
 FILES = ("LICENSE", "LICENSE.txt", "LICENSE.md", "NOTICE", "NOTICE.txt", "NOTICE.md")
 
 

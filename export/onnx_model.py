@@ -1,7 +1,8 @@
 """The inference model for ONNX Runtime: exported with optimum, fewer bits, LoRA as optional inputs.
 
 - fp32 as optimum writes it, with the KV cache; int4 or int8 weights by onnxruntime's own quantizer, in
-  blocks of 32, the head always in 8 bits and the embedding table as int8 rows;
+  blocks of 32 (int4 with the choice of scales in int4.py), the head always in 8 bits, the embedding table
+  as int8 rows;
 - every linear layer of the blocks gets `A` and `B` as inputs with an empty default: without an adapter they
   add nothing, and an .onnx_adapter file (or the same arrays) fills them;
 - a second output, the last layer's embeddings, for the selection of what to learn from.
@@ -27,7 +28,9 @@ from .hugging_face_folder import read_json
 WEIGHTS = {"fp32": None, "int8": 8, "int4": 4}
 BLOCK = 32
 # Ends of a turn under the names that model families give them, as llama.cpp looks for them.
-END_TEXTS = ("<|im_end|>", "<|eot_id|>", "<|endoftext|>", "<end_of_turn>", "</s>", "<|end|>", "<eos>", "<|end_of_text|>")
+END_TEXTS = (
+    "<|im_end|>", "<|eot_id|>", "<|endoftext|>", "<end_of_turn>", "</s>", "<|end|>", "<eos>", "<|end_of_text|>",
+)
 LARGEST_FILE = 1_500_000_000  # beyond it the weights lie beside the graph: a protobuf holds 2 GB
 
 
@@ -39,6 +42,7 @@ def write_onnx_models(folder: Path, outputs: dict[str, Path], scratch: Path) -> 
     exported = scratch / "optimum"
     _export(folder, exported)
     linears = sorted(Base(folder).shapes())
+    importance = _importance(folder) if "int4" in outputs else {}
     for kind, output in outputs.items():
         model = onnx.load(exported / "model.onnx")
         places = {module: _linear(model.graph, module) for module in linears}
@@ -46,7 +50,7 @@ def write_onnx_models(folder: Path, outputs: dict[str, Path], scratch: Path) -> 
         hidden = head.input[0]
         ends = {module: (node.input[0], node.output[0]) for module, node in places.items()}
         if WEIGHTS[kind]:
-            model = _in_fewer_bits(model, WEIGHTS[kind], head.name)
+            model = _in_fewer_bits(model, WEIGHTS[kind], head.name, importance)
         _add_lora(model.graph, ends, Base(folder).shapes())
         _add_output(model.graph, hidden, Base(folder).config.hidden_size)
         output.mkdir(parents=True)
@@ -105,7 +109,15 @@ def _node_path(module: str) -> str:
     return "/".join(parts).replace("layers/", "layers.") if "layers" in parts else "/".join(parts)
 
 
-def _in_fewer_bits(model, bits: int, head: str):
+def _importance(folder: Path) -> dict[str, np.ndarray]:
+    """Node name -> float32 (columns,), see importance.py."""
+    from .importance import column_importance
+
+    modules = {tensor: module for module, tensor in Base(folder).gguf_names().items()}
+    return {f"/{_node_path(modules[name])}/MatMul": values for name, values in column_importance(folder).items()}
+
+
+def _in_fewer_bits(model, bits: int, head: str, importance: dict[str, np.ndarray]):
     """Blockwise integer weights for all products, the head in 8 bits, and an int8 embedding table."""
     from onnxruntime.quantization import matmul_nbits_quantizer as onnxruntimes
 
@@ -114,7 +126,13 @@ def _in_fewer_bits(model, bits: int, head: str):
     _embed_int8(model.graph)
 
     def quantized(model, bits, **which):
-        quantizer = onnxruntimes.MatMulNBitsQuantizer(model, bits=bits, block_size=BLOCK, is_symmetric=False, accuracy_level=4, **which)
+        quantizer = onnxruntimes.MatMulNBitsQuantizer(
+            model, bits=bits, block_size=BLOCK, is_symmetric=False, accuracy_level=4, **which
+        )
+        if bits == 4:
+            from .int4 import ImportanceQuantizer
+
+            quantizer.node_quantizer = ImportanceQuantizer(quantizer.algo_config, importance)
         quantizer.process()
         return quantizer.model.model
 
@@ -142,7 +160,8 @@ def _embed_int8(graph) -> None:
     weights = numpy_helper.to_array(tables[node.input[0]])
     scales = np.maximum(np.abs(weights).max(1, keepdims=True) / 127, 1e-12).astype(np.float32)
     codes = np.rint(weights / scales).astype(np.int8)
-    graph.initializer.extend([numpy_helper.from_array(codes, "embedding.codes"), numpy_helper.from_array(scales, "embedding.scales")])
+    graph.initializer.append(numpy_helper.from_array(codes, "embedding.codes"))
+    graph.initializer.append(numpy_helper.from_array(scales, "embedding.scales"))
     ids, out, at = node.input[1], node.output[0], list(graph.node).index(node)
     graph.node.remove(node)
     for i, made in enumerate((

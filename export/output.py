@@ -36,9 +36,17 @@ def one_line(target: Path):
     """A full or read-only disk is the user's to mend, and said in one line."""
     try:
         yield
-    except OSError as error:
-        if error.errno in FULL:
+    except Exception as error:
+        if _says_full(error):
             raise UsageError(f"no room left beside {target}; free some storage") from None
-        if error.errno in NOT_OURS:
+        if isinstance(error, OSError) and error.errno in NOT_OURS:
             raise UsageError(f"cannot write {target} ({error.strerror}); name another place with -o") from None
         raise
+
+
+def _says_full(error: Exception) -> bool:
+    """Libraries tell of a full disk each in their own way: safetensors in words, numpy by what it wrote."""
+    if isinstance(error, OSError) and error.errno in FULL:
+        return True
+    text = str(error)
+    return "No space left" in text or (isinstance(error, OSError) and " requested and " in text)

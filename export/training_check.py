@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import onnx
 import torch
 from idletune.errors import DamagedDataError
 from idletune.gguf_file import GgufFile
@@ -26,6 +27,7 @@ from .training_graphs import export_training_graphs
 
 TARGETS = "q,k,v,o,gate,up,down"
 LARGEST_LOSS_ERROR, LARGEST_GRADIENT_ERROR = 1e-6, 1e-4  # relative, against float64
+NEWEST_OPSET, MOST_CONSTANTS = 20, 1000
 
 
 @dataclass
@@ -40,6 +42,20 @@ class TrainingCheck:
 def write_training_graphs(base: Path, folder: Path) -> None:
     """Export the graphs of a GGUF model's shape; UsageError for an architecture that cannot be trained."""
     export_training_graphs(ModelShape.of(GgufFile(base)).block, folder)
+    for path in sorted(folder.rglob("*.onnx")):
+        _check_operators(path)
+
+
+def _check_operators(path: Path) -> None:
+    """Standard operators only, of an opset that phones' ONNX Runtime knows, and no weights inside."""
+    graph = onnx.load(path)
+    onnx.checker.check_model(graph)
+    opset = max(entry.version for entry in graph.opset_import if not entry.domain)
+    foreign = sorted({f"{node.domain}.{node.op_type}" for node in graph.graph.node if node.domain})
+    weights = sum(int(np.prod(tensor.dims)) for tensor in graph.graph.initializer)
+    if opset > NEWEST_OPSET or foreign or weights > MOST_CONSTANTS:
+        what = f"opset {opset}" if opset > NEWEST_OPSET else ", ".join(foreign) or f"{weights} constants"
+        raise DamagedDataError(f"{path.name} has {what}, which phones may not run; use the torch version of the set-up")
 
 
 def check_training_graphs(base: Path, folder: Path, texts: list[list[int]]) -> TrainingCheck:

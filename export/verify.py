@@ -21,6 +21,7 @@ from .parity import Parity, compare, first_tokens, paragraphs
 from .reference import Reference
 
 ORIGINAL = "original"
+BACKEND_OF = {".gguf": "llama.cpp", ".onnx": "onnx"}
 WRITTEN = 32  # tokens written to measure the speed
 
 
@@ -66,17 +67,17 @@ def report(lines: list[Line]) -> str:
     heads += ["perplexity+", "max logit+", "relative+"] if adapted else []
     rows = [heads, *(_row(line, lines[0], adapted) for line in lines)]
     widths = [max(len(row[i]) for row in rows) for i in range(len(heads))]
-    table = "\n".join(
-        "  ".join(cell.ljust(width) if i == 0 else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths)))
-        for row in rows
-    )
+    aligned = [
+        [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:]))] for row in rows
+    ]
+    table = "\n".join(map("  ".join, aligned))
     note = "max logit: largest difference of a logit; relative: all differences against all logits, as vectors"
     return f"{table}\n\n{note}" + ("; + with the adapter" if adapted else "")
 
 
 def _measure(models: dict[str, Path], reference: Reference, truth: Path, adapters, bars) -> list[Line]:
     opened = {
-        name: BaseModel(path, context_tokens=512, sequences=1, backend="onnx" if path.suffix == ".onnx" else "llama.cpp")
+        name: BaseModel(path, context_tokens=512, sequences=1, backend=BACKEND_OF[path.suffix])
         for name, path in models.items()
     }
     try:

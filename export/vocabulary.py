@@ -57,7 +57,8 @@ def from_gguf(reader: gguf.GGUFReader) -> Vocabulary:
     return Vocabulary(
         value("ggml.tokens"), value("ggml.token_type"), value("ggml.scores"), merges, cut if family == "gpt2" else "",
         {role: id for role, id in roles.items() if id is not None}, value("chat_template"),
-        value("ggml.add_bos_token", family == "llama" or cut == "llama-bpe"), value("ggml.add_space_prefix", family == "llama"),
+        value("ggml.add_bos_token", family == "llama" or cut == "llama-bpe"),
+        value("ggml.add_space_prefix", family == "llama"),
     )
 
 
@@ -160,9 +161,10 @@ def _tokens(description: dict, size: int) -> tuple[list[str], list[int]]:
     tokens, kinds = [f"[PAD{id}]" for id in range(size)], [int(KIND.UNUSED)] * size
     bytes_, unknown = {f"<0x{n:02X}>" for n in range(256)}, description["model"].get("unk_token")
     added = {token["id"]: token for token in description.get("added_tokens", [])}
-    texts = {id: text for text, id in description["model"]["vocab"].items()} | {id: t["content"] for id, t in added.items()}
+    texts = {id: text for text, id in description["model"]["vocab"].items()}
+    texts |= {id: token["content"] for id, token in added.items()}
     if texts and max(texts) >= size:
-        raise DamagedDataError(f"tokenizer.json has the token id {max(texts)}, the model {size} tokens; they do not belong together")
+        raise DamagedDataError(f"tokenizer.json has the id {max(texts)}, the model {size} tokens; fetch both again")
     fallback = description["model"].get("byte_fallback", False)
     for id, text in texts.items():
         kind = KIND.NORMAL
@@ -190,4 +192,5 @@ def _cut(description: dict) -> str:
         for name, cut in CUTS.items():
             if cut == (digits, pattern):
                 return name
-    raise UsageError(f"the tokenizer cuts text by {pattern or steps}, which is none of the known cuts: {', '.join(CUTS)}")
+    known = ", ".join(CUTS)
+    raise UsageError(f"the tokenizer cuts text by {pattern or steps}, which is none of the known cuts: {known}")

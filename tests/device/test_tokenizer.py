@@ -8,7 +8,9 @@ from idletune.tokenizer import Tokenizer
 from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, trainers
 from tokenizers import Tokenizer as Reference
 
-SEEN = ["the theatre thesis of 12 345 and the other", "isn't IT'S they're  two  spaces", "naïve café 日本語 ½", "a\n\n b\t c"] * 3
+SEEN = [
+    "the theatre thesis of 12 345 and the other", "isn't IT'S they're  two  spaces", "naïve café 日本語 ½", "a\n\n b\t c",
+] * 3
 TEXTS = [
     "", " ", "the other thesis", "isn't IT'S 12345 \n\n  x\t=\t3.14?", "naïve 日本 🐕 ½²Ⅷ ａ\u0301", "a\x1cb\x85c\u3000d",
     "<|im_end|>the<|im_start|>", "<b>bold</b>", "\U0001f9ff\u0378 unassigned",
@@ -32,9 +34,12 @@ def trained(steps, normalizer=None, **options):
         tokenizer.normalizer = normalizer
     alphabet = pre_tokenizers.ByteLevel.alphabet() if steps else []
     special = [f"<0x{byte:02X}>" for byte in range(256)] if options.get("byte_fallback") else []
-    trainer = trainers.BpeTrainer(vocab_size=700, initial_alphabet=alphabet, special_tokens=["<unk>", *special], show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=700, initial_alphabet=alphabet, special_tokens=["<unk>", *special], show_progress=False
+    )
     tokenizer.train_from_iterator(SEEN, trainer)
-    tokenizer.add_special_tokens([AddedToken(t, normalized=False, special=True) for t in ("<|im_start|>", "<|im_end|>")])
+    control = [AddedToken(text, normalized=False, special=True) for text in ("<|im_start|>", "<|im_end|>")]
+    tokenizer.add_special_tokens(control)
     tokenizer.add_tokens([AddedToken("<b>", normalized=False)])
     tokenizer.decoder = decoders.ByteLevel()
     return tokenizer
@@ -44,7 +49,9 @@ QWEN = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}
 BYTES = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
 KINDS = {
     "gpt-2": lambda: trained([pre_tokenizers.ByteLevel(add_prefix_space=False)]),
-    "digits": lambda: trained([pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]),
+    "digits": lambda: trained([
+        pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False),
+    ]),
     "regex": lambda: trained([pre_tokenizers.Split(Regex(QWEN), "isolated"), BYTES]),
 }
 

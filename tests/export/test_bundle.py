@@ -129,7 +129,8 @@ def test_the_termux_installer(bundle, tmp_path, llama_fits):
         assert done.returncode == 0, done.stderr
         launcher = prefix / "bin" / "idletune-chat"
         subprocess.run(["sh", launcher, "--set", "seed=1"], env=environment, check=True)
-        assert calls(commands)[-1] == f"idletune chat --model {installed}/bundle/base.gguf --backend llama.cpp --set seed=1"
+        started = f"idletune chat --model {installed}/bundle/base.gguf --backend llama.cpp --set seed=1"
+        assert calls(commands)[-1] == started
     else:
         assert done.returncode == 2 and "build the bundle with --onnx int4" in done.stderr
 

@@ -29,7 +29,8 @@ def half(folder):
 
 
 def tensors(path):
-    return {t.name: gguf.quants.dequantize(t.data, t.tensor_type).astype(np.float32) for t in gguf.GGUFReader(path).tensors}
+    stored = gguf.GGUFReader(path).tensors
+    return {t.name: gguf.quants.dequantize(t.data, t.tensor_type).astype(np.float32) for t in stored}
 
 
 def test_there_and_back_keeps_every_tensor_and_the_metadata(tiny_path, half):
@@ -104,8 +105,8 @@ def test_other_families_go_through_the_same_code(folder, tmp_path, model_type, c
     torch.manual_seed(0)
     values = json.loads((folder / "config.json").read_text())
     kept = ("vocab_size", "hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads")
-    config = AutoConfig.for_model(model_type, **{k: values[k] for k in kept}, num_hidden_layers=7,
-                                  max_position_embeddings=512, bos_token_id=1, eos_token_id=2, pad_token_id=0, **changes)
+    changes = changes | {k: values[k] for k in kept} | dict(bos_token_id=1, eos_token_id=2, pad_token_id=0)
+    config = AutoConfig.for_model(model_type, num_hidden_layers=7, max_position_embeddings=512, **changes)
     model = AutoModelForCausalLM.from_config(config)
     for name, parameter in model.named_parameters():
         spread = 0.3 if "norm" in name or "bias" in name else 0.15
@@ -180,6 +181,19 @@ def test_bad_input_is_one_line_and_leaves_nothing(capsys, copy, tmp_path):
     assert "rope scaling 'llama3'" in attempt()
     (copy / "config.json").write_text(json.dumps(config | {"model_type": "mamba"}))
     assert "architecture 'mamba' is unknown" in attempt()
+
+
+@pytest.mark.parametrize("error", [
+    OSError(28, "No space left on device"), OSError("6144 requested and 448 written"),  # as numpy says it
+    RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)"),  # as safetensors does
+])
+def test_a_full_disk_is_one_line_and_leaves_nothing(capsys, monkeypatch, folder, tmp_path, error):
+    def full(*_, **__):
+        raise error
+
+    monkeypatch.setattr(gguf.GGUFWriter, "write_tensors_to_file", full)
+    assert "no room left beside" in refused(capsys, "gguf", folder, "-o", tmp_path / "out" / "m.gguf")
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_a_lost_tensor_is_named(copy, tmp_path):

@@ -83,13 +83,16 @@ def test_onnx_models_and_one_adapter_in_three_engines(folder, half, reference, t
 
     rng, base = np.random.default_rng(0), Base(folder / "hf")
     modules = {
-        name: (rng.standard_normal((8, columns)).astype(np.float32) * 0.04, rng.standard_normal((rows, 8)).astype(np.float32) * 0.02)
+        name: tuple(0.03 * rng.standard_normal(shape).astype(np.float32) for shape in ((8, columns), (rows, 8)))
         for name, (rows, columns) in base.shapes().items() if name.endswith(("q_proj", "v_proj"))
     }
     write_peft_folder(Adapter(16.0, modules), folder / "peft", "base")
     convert_adapter(folder / "peft", folder / "a.gguf", folder / "hf")
     convert_adapter(folder / "a.gguf", folder / "a.onnx_adapter", half)
-    engines = {"llama.cpp": (open_model(half), "a.gguf"), "onnxruntime": (models["fp32"], "a.onnx_adapter"), "peft": (reference, "peft")}
+    engines = {
+        "llama.cpp": (open_model(half), "a.gguf"), "onnxruntime": (models["fp32"], "a.onnx_adapter"),
+        "peft": (reference, "peft"),
+    }
     losses = {}
     for name, (model, adapter) in engines.items():
         before = sum(next_token_loss(model.logits(t), t) for t in texts[:4])

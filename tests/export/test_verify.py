@@ -33,7 +33,9 @@ def test_the_table_tells_good_from_worse(capsys, models, tmp_path):
     assert main(arguments) == 0
     table = rows(capsys.readouterr().out)
     assert table["original"][2] == "+0.00%" and table["original"][3] == "0.0000"
-    half, small = (np.array([float(v) for v in (row[3], row[4], row[8], row[9])]) for row in (table["half.gguf"], table["small.gguf"]))
+    half, small = (
+        np.array([float(table[name][column]) for column in (3, 4, 8, 9)]) for name in ("half.gguf", "small.gguf")
+    )
     assert (half < 0.2 * small).all() and (half > 0).all()
     assert table["half.gguf"][7] != table["half.gguf"][1]  # the adapter changes the perplexity
     assert float(table["half.gguf"][5]) > 0 and float(table["half.gguf"][6]) > 0
@@ -46,6 +48,7 @@ def test_a_folder_without_models_is_one_line(capsys, tmp_path):
 
 def test_a_changed_bundle_is_refused(capsys, models):
     shutil.move(models / "small.gguf", models / "base.gguf")
-    (models / "manifest.json").write_text('{"format": 1, "shape": {}, "files": {"base.gguf": {"bytes": 1, "sha256": ""}}}')
+    files = '{"base.gguf": {"bytes": 1, "sha256": ""}}'
+    (models / "manifest.json").write_text('{"format": 1, "shape": {}, "files": ' + files + "}")
     assert main(["verify", str(models)]) == 2
     assert "its manifest says 1" in capsys.readouterr().err
