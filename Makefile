@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 MODEL := .cache/models/smollm2-135m-instruct-q4_1.gguf
 export IDLETUNE_MODEL ?= $(abspath $(MODEL))
 
-.PHONY: help setup model demo test bench-train bench-observe bench-faults clean
+.PHONY: help setup model demo test bench-train bench-observe bench-faults bench-fuzz clean
 
 help:  ## what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 24
@@ -26,6 +26,9 @@ bench-observe: setup  ## what selection costs beside the reply it looks at
 
 bench-faults: setup $(VENV)/.test  ## 300 kills, full disks and torn writes in the whole loop; about 15 minutes
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/fault_injection.py
+
+bench-fuzz: setup $(VENV)/.test  ## 100,000 wrong device states and 10,000 hostile notification replies
+	$(BIN)/python benchmarks/fuzz_windows.py
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

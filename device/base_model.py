@@ -125,7 +125,8 @@ class BaseModel:
     ) -> list[Reply]:
         """Answer many prompts, several at a time. With `questions`, their embeddings are returned too.
 
-        `max_tokens` is one limit for all, or one for each prompt.
+        `max_tokens` is one limit for all, or one for each prompt. `progress` gets the number answered after
+        every step; what it raises ends the work.
         Raises UsageError when a prompt does not fit the context.
         """
         if not prompts:
@@ -136,21 +137,25 @@ class BaseModel:
         shared = self._share_beginning(prompts)
         waiting, active, replies = deque(range(len(prompts))), [], [None] * len(prompts)
         free = list(range(self.sequences))
-        while waiting or active:
-            while waiting and free and self._room(active, len(prompts[waiting[0]]) + limits[waiting[0]], shared):
-                number = waiting.popleft()
-                sampler = make_sampler(temperature, top_p, seeds[number])
-                question = questions[number] if questions else None
-                active.append(self._start(number, free.pop(), prompts[number], shared, limits[number], sampler, question))
-            self._advance(active, stop_text)
-            for slot in [slot for slot in active if slot.stop]:
-                replies[slot.number] = self._reply(slot, len(prompts[slot.number]))
-                free_sampler(slot.sampler)
-                self._open.forget(slot.sequence)
-                active.remove(slot)
-                free.append(slot.sequence)
+        try:
+            while waiting or active:
+                while waiting and free and self._room(active, len(prompts[waiting[0]]) + limits[waiting[0]], shared):
+                    number = waiting.popleft()
+                    sampler = make_sampler(temperature, top_p, seeds[number])
+                    question = questions[number] if questions else None
+                    active.append(self._start(number, free.pop(), prompts[number], shared, limits[number], sampler, question))
+                self._advance(active, stop_text)
+                for slot in [slot for slot in active if slot.stop]:
+                    replies[slot.number] = self._reply(slot, len(prompts[slot.number]))
+                    free_sampler(slot.sampler)
+                    self._open.forget(slot.sequence)
+                    active.remove(slot)
+                    free.append(slot.sequence)
                 if progress:
                     progress(len(prompts) - len(waiting) - len(active))
+        finally:
+            for slot in active:
+                free_sampler(slot.sampler)
         self.clear()
         return replies
 

@@ -12,7 +12,7 @@ from dataclasses import fields, replace
 from importlib.resources import as_file, files
 from pathlib import Path
 
-from . import __version__, show
+from . import __version__, device_commands, show, termux
 from .adapters import Adapters
 from .chat_loop import ChatLoop
 from .dialogue import read_exchanges
@@ -25,7 +25,9 @@ from .progress import Progress
 from .replay import EXCHANGES_A_DAY, replay
 from .runtime import Runtime, default_home
 from .settings import Settings, load_settings, parse_setting
-from .store import FILE_NAME, Store
+from .simulation import simulate
+from .store import FILE_NAME, Store, open_store
+from .timeline import draw_timeline
 
 DEMO_BINS = 64  # the story is short: with 128 bins nothing would ever be replaced
 DEFAULT_MODEL = Path(".cache/models/smollm2-135m-instruct-q4_1.gguf")
@@ -121,6 +123,40 @@ def rotate_key(arguments) -> None:
         print(f"from now on give --key-file {new}, or put key_file into {_home(arguments) / 'settings.json'}")
 
 
+def tick(arguments) -> None:
+    device_commands.tick(_home(arguments), _model(arguments), _settings(arguments))
+
+
+def watch(arguments) -> None:
+    device_commands.watch_device(_home(arguments), _model(arguments), _settings(arguments))
+
+
+def ask(arguments) -> None:
+    device_commands.ask(_home(arguments), _settings(arguments), arguments.notify)
+
+
+def answer(arguments) -> None:
+    device_commands.answer(
+        _home(arguments), _settings(arguments), arguments.verdict, arguments.prompt, arguments.notify
+    )
+
+
+def termux_jobs(arguments) -> None:
+    if arguments.action == "install":
+        print(termux.install(_home(arguments)))
+    else:
+        termux.remove(_home(arguments))
+
+
+def simulate_month(arguments) -> None:
+    with tempfile.TemporaryDirectory(prefix="idletune-") as scratch:
+        result = simulate(Path(scratch), arguments.days, arguments.seed, _settings(arguments))
+    print(result.summary())
+    if arguments.picture:
+        drawn = draw_timeline(result, arguments.picture)
+        print(f"picture: {arguments.picture}" if drawn else "no picture: matplotlib is not installed (idletune[plots])")
+
+
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="idletune", description="A small LLM that learns from its one user, on this device.",
@@ -142,6 +178,7 @@ def make_parser() -> argparse.ArgumentParser:
     command = _command(commands, "status", status, "what it knows, serves and waits for")
     command.add_argument("--json", action="store_true", help="as JSON")
     _privacy_commands(commands)
+    _device_commands(commands)
     return parser
 
 
@@ -154,6 +191,23 @@ def _privacy_commands(commands) -> None:
     command.add_argument("--yes", action="store_true", help="do not ask")
     command = _command(commands, "rotate-key", rotate_key, "encrypt the state with another key, or for the first time")
     command.add_argument("--new-key-file", type=Path, required=True, help="the new key; made if there is no such file")
+
+
+def _device_commands(commands) -> None:
+    _command(commands, "tick", tick, "learn for one slice if the device may now; say why not otherwise")
+    _command(commands, "watch", watch, "the same every minute, until interrupted")
+    command = _command(commands, "ask", ask, "the question to the user, if there is one now")
+    command.add_argument("--notify", action="store_true", help="as an Android notification (Termux)")
+    command = _command(commands, "answer", answer, "answer a question; `edit` reads the better answer from standard input")
+    command.add_argument("verdict", choices=("good", "edit", "skip", "never"))
+    command.add_argument("prompt", type=_count, help="the question's number")
+    command.add_argument("--notify", action="store_true", help="from an Android notification's button (Termux)")
+    command = _command(commands, "termux", termux_jobs, "set up, or remove, the jobs in Termux")
+    command.add_argument("action", choices=("install", "remove"))
+    command = _command(commands, "simulate", simulate_month, "a month of windows, slices and questions on a made-up phone")
+    command.add_argument("--days", type=_count, default=30, help="how many days (default 30)")
+    command.add_argument("--seed", type=int, default=0, help="of the phone and its user (default 0)")
+    command.add_argument("--picture", type=Path, help="draw the timeline to this PNG or SVG file")
 
 
 def _command(commands, name: str, run, help: str) -> argparse.ArgumentParser:
@@ -200,7 +254,7 @@ def _store(arguments) -> Store:
     home, settings = _home(arguments), _settings(arguments)
     if not (home / FILE_NAME).is_file():
         raise UsageError(f"no state in {home}; name the home with --home")
-    return Store(home, key=read_key(Path(settings.key_file)) if settings.key_file else None)
+    return open_store(home, settings)
 
 
 def _home(arguments) -> Path:

@@ -1,9 +1,11 @@
 """One night's work: paraphrase the answered sets, train an adapter on them, and let the gate decide.
 
-Each stage can be stopped and leaves its work behind (paraphrases in the database, training in a
-checkpoint), so the next call goes on where this one stood.
+Each stage can be stopped and leaves its work behind (paraphrases and measures in the database, training
+in a checkpoint), so the next call goes on where this one stood.
 """
 
+import hashlib
+import json
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -19,29 +21,35 @@ from .files import CHECKPOINT, Files
 from .gate import Evidence, Verdict, judge
 from .gguf_file import GgufFile
 from .progress import no_bars
+from .refresh import mark_due
 from .rouge import rouge1
+from .rounds import LEAST_ANSWERS, Round, begin_round, open_round
 from .settings import Settings, cores
 from .store import Store
 from .synthesis import SynthesisReport, Synthesizer
 from .training.layers import Layers
 from .training.lora import Lora, read_adapter
 from .training.plan import MemoryPlan, plan_memory
-from .training.rows import Example
+from .training.rows import Example, plan_rows
 from .training.shape import ModelShape, find_graphs
 from .training.trainer import Trainer, evaluate
 from .training.weights import Weights
 
-LEAST_ANSWERS = 5  # below this there is nothing to hold out and little to learn
 DOSES = (1.0, 0.7, 0.5, 0.35)  # strengths of the trained update, tried from the strongest
 PROBE_TOKENS = 96  # of each of the probe's paragraphs
-SETS_PER_ROUND = 16  # answered sets paraphrased between two looks at the stop request
+SETS_PER_BATCH = 8  # answered sets paraphrased together; a stop loses at most their paraphrases
+
+
+class Stopped(Exception):
+    """The stop request was heeded; never leaves `Learning.run`."""
 
 
 @dataclass
 class LearningReport:
-    """What a call did; `finished` is False when it was stopped before the gate."""
+    """What a call did; `finished` is False when it was stopped before the verdict, in `stage`."""
 
     finished: bool = False
+    stage: str = ""
     trained_sets: int = 0
     held_out_sets: int = 0
     synthesis: SynthesisReport = field(default_factory=SynthesisReport)
@@ -57,7 +65,7 @@ class LearningReport:
 
     @contextmanager
     def timed(self, stage: str):
-        start = time.monotonic()
+        self.stage, start = stage, time.monotonic()
         try:
             yield
         finally:
@@ -80,26 +88,33 @@ class Learning:
 
         Raises UsageError when too little was answered or the memory budget is too small.
         """
-        report = LearningReport()
-        self.adapters.drop_unfinished()
+        report, forgotten = LearningReport(), self.store.counter("forgotten")
+        self._should_stop = lambda: should_stop() or self.store.counter("forgotten") != forgotten
+        report.plan = plan_memory(self.shape, self.settings.row_tokens, self.settings.memory_mb)
         training, held_out = self._split()
         report.trained_sets, report.held_out_sets = len(training), len(held_out)
-        report.plan = plan_memory(self.shape, self.settings.row_tokens, self.settings.memory_mb)
+        try:
+            self._work(training, held_out, report, bars)
+            report.finished = True
+        except Stopped:
+            self.adapters.drop_unfinished()
+            self._serve_current()
+        if self.store.counter("forgotten") != forgotten:  # by another process, after the checkpoint had learned it
+            self.checkpoint.unlink(missing_ok=True)
+        return report
+
+    def _work(self, training: list[DialogueSet], held_out: list[DialogueSet], report: LearningReport, bars) -> None:
         with report.timed("synthesis"):
-            if not self._synthesize(training, report.synthesis, should_stop, bars):
-                return report
+            self._synthesize(training, report.synthesis, bars)
         self.model.remove_adapter()
         trainer = self._trainer(training, report.plan)
+        self._round.under(self._key(trainer, held_out))
         with report.timed("gate"):
             before = self._measure_base(trainer, held_out, bars)
         with report.timed("training"):
-            if not self._train(trainer, report, should_stop, bars):
-                self._serve_current()
-                return report
+            self._train(trainer, report, bars)
         with report.timed("gate"):
             self._judge(trainer, training + held_out, held_out, before, report, bars)
-        report.finished = True
-        return report
 
     def loss(self, examples: list[Example], adapter: AdapterVersion | None) -> float:
         """Mean loss in the trainer, in nats per labelled token, with an adapter or the base alone."""
@@ -111,8 +126,20 @@ class Learning:
         return _mean(evaluate(self._layers(lora, plan), examples, self.settings.row_tokens))
 
     def _split(self) -> tuple[list[DialogueSet], list[DialogueSet]]:
-        """Answered sets to train on, and those the gate keeps; a set never changes sides."""
+        """Answered sets to train on, and those the gate keeps; those of the open round, if there is one."""
         answered = [s for s in self.buffer.sets() if s.response is not None]
+        known = {s.id: s for s in answered}
+        self._round = open_round(self.store)
+        if self._round and not known.keys() >= {*self._round.training, *self._round.held_out}:
+            self._round.abandon()
+            self._round = None
+        if self._round is None:
+            training, held_out = self._divide(answered)
+            self._round = begin_round(self.store, [s.id for s in training], [s.id for s in held_out])
+        return [known[id] for id in self._round.training], [known[id] for id in self._round.held_out]
+
+    def _divide(self, answered: list[DialogueSet]) -> tuple[list[DialogueSet], list[DialogueSet]]:
+        """Sets to train on and sets to judge by; a set never changes sides."""
         if len(answered) < LEAST_ANSWERS:
             raise UsageError(f"{len(answered)} answered dialogue sets; learning starts at {LEAST_ANSWERS}: answer more")
         share = self.settings.held_out_share
@@ -126,26 +153,24 @@ class Learning:
         kept = {s.id for s in held_out + chosen}
         return [s for s in answered if s.id not in kept], [s for s in answered if s.id in kept]
 
-    def _synthesize(self, sets: list[DialogueSet], report: SynthesisReport, should_stop, bars) -> bool:
-        """Paraphrase what has not been yet; False when stopped. Paraphrases are kept round by round."""
+    def _synthesize(self, sets: list[DialogueSet], report: SynthesisReport, bars) -> None:
+        """Paraphrase what has not been yet. Paraphrases are kept batch by batch."""
         todo = [s for s in sets if not self._attempted(s.id)] if self.settings.paraphrases else []
         synthesizer = Synthesizer(self.model, self.settings)
         if todo:
             self.model.remove_adapter()
         with bars("paraphrasing", len(todo)) as bar:
-            for start in range(0, len(todo), SETS_PER_ROUND):
-                if should_stop():
-                    return False
-                self._paraphrase(synthesizer, todo[start : start + SETS_PER_ROUND], report)
-                bar(min(start + SETS_PER_ROUND, len(todo)), f"{report.accepted} of {report.asked} accepted")
-        return True
+            for start in range(0, len(todo), SETS_PER_BATCH):
+                self._heed_stop()
+                self._paraphrase(synthesizer, todo[start : start + SETS_PER_BATCH], report)
+                bar(min(start + SETS_PER_BATCH, len(todo)), f"{report.accepted} of {report.asked} accepted")
 
     def _paraphrase(self, synthesizer: Synthesizer, sets: list[DialogueSet], report: SynthesisReport) -> None:
         seed = self.settings.seed * 1_000_003 + sets[0].id * 101
-        questions = synthesizer.paraphrase([s.question for s in sets], report, seed)
+        questions = synthesizer.paraphrase([s.question for s in sets], report, seed, self._heed_stop)
         responses = [[s.response] * len(q) for s, q in zip(sets, questions)]
         if self.settings.paraphrase == "both":
-            reworded = synthesizer.paraphrase([s.response for s in sets], report, seed + 50)
+            reworded = synthesizer.paraphrase([s.response for s in sets], report, seed + 50, self._heed_stop)
             responses = [(r + kept)[: len(kept)] for r, kept in zip(reworded, responses)]
         with self.store.transaction() as db:
             for s, qs, rs in zip(sets, questions, responses):
@@ -180,21 +205,17 @@ class Learning:
         weights = Weights(self.gguf, self.shape, threads=threads, resident=plan.resident_layers)
         return Layers(weights, self.graphs, lora, threads=threads, recompute=plan.recompute)
 
-    def _train(self, trainer: Trainer, report: LearningReport, should_stop, bars) -> bool:
+    def _train(self, trainer: Trainer, report: LearningReport, bars) -> None:
         if not self._resumed(trainer):
             self.checkpoint.unlink(missing_ok=True)  # of another run: it may know what was forgotten since
             trainer.lora.initialize(self.settings.seed)
-        forgotten = self.store.counter("forgotten")
-
-        def stop() -> bool:
-            return should_stop() or self.store.counter("forgotten") != forgotten
-
         with bars("training", len(trainer.rows)) as bar:
-            outcome = trainer.run(stop, bar)
-        if self.store.counter("forgotten") != forgotten:  # by another process
-            self.checkpoint.unlink(missing_ok=True)
+            outcome = trainer.run(self._should_stop, bar)
         report.losses, report.tokens = outcome.losses, outcome.tokens
-        return outcome.finished
+        if not outcome.finished:
+            raise Stopped
+        if outcome.losses:
+            trainer.save()  # a stop in the gate must not cost the last steps
 
     def _resumed(self, trainer: Trainer) -> bool:
         """Whether a checkpoint was taken up; a damaged one costs its training and nothing else."""
@@ -209,15 +230,15 @@ class Learning:
         trainer.lora.flat[...] = 0
         examples = self._encoded(held_out)
         with bars("measuring", 3) as bar:
-            personal = _mean(trainer.evaluate(examples))
+            personal = self._trainer_loss("personal base", trainer, examples)
             bar(1, "held-out answers")
-            probe = _mean(trainer.evaluate(self._probe()))
+            probe = self._trainer_loss("probe base", trainer, self._probe())
             bar(2, "general text")
-            engine_base = _mean(self.model.negative_log_likelihood(examples))
+            engine_base = self._engine_loss("engine base", examples)
             serving = engine_base
             if self.adapters.current():
                 self._serve_current()
-                serving = _mean(self.model.negative_log_likelihood(examples))
+                serving = self._engine_loss("engine serving", examples)
                 self.model.remove_adapter()
             bar(3, "llama.cpp")
         return dict(personal_base=personal, probe_base=probe, engine_base=engine_base, engine_serving=serving)
@@ -227,11 +248,11 @@ class Learning:
         examples = self._encoded(held_out)
         with bars("judging", len(DOSES)) as bar:
             probe = self._choose_dose(trainer, before["probe_base"], report, bar)
-            personal = _mean(trainer.evaluate(examples))
+            personal = self._trainer_loss(f"personal at {report.dose}", trainer, examples)
             adapter = self.adapters.add(trainer.lora, self.settings, [s.id for s in learned])
             report.adapter_bytes = adapter.bytes
             load(self.model, self.adapters, adapter)
-            engine = _mean(self.model.negative_log_likelihood(examples))
+            engine = self._engine_loss(f"engine at {report.dose}", examples)
         evidence = Evidence(personal_adapted=personal, probe_adapted=probe, engine_adapted=engine, **before)
         verdict = judge(
             evidence, probe_tolerance=self.settings.probe_tolerance, engine_tolerance=self.settings.engine_tolerance
@@ -249,7 +270,7 @@ class Learning:
         full, allowed = trainer.lora.alpha, (1 + self.settings.probe_tolerance) * probe_base
         for number, dose in enumerate(DOSES, start=1):
             trainer.lora.weaken(dose * full / trainer.lora.alpha)
-            probe, report.dose = _mean(trainer.evaluate(self._probe())), dose
+            probe, report.dose = self._trainer_loss(f"probe at {dose}", trainer, self._probe()), dose
             bar(number, f"strength {dose:.0%}")
             if probe <= allowed:
                 break
@@ -257,14 +278,48 @@ class Learning:
 
     def _decide(self, adapter: AdapterVersion, evidence: Evidence, verdict: Verdict, learned) -> None:
         decide = self.adapters.promote if verdict.promoted else self.adapters.reject
-        with self.store.transaction() as db:  # never an adapter without the note of what it learned from
+        with self.store.transaction() as db:  # a kill in between must not leave a verdict on a round that goes on
             decide(adapter.version, evidence.to_dict(), verdict.reason)
             if verdict.promoted:
                 self.buffer.mark_learned([s.id for s in learned], adapter.version)
+                mark_due(self.store)
+            self._round.finish()
             db.execute("DELETE FROM counters WHERE name = 'retrain_owed'")
             self.store.log("gate", version=adapter.version, promoted=verdict.promoted, reason=verdict.reason)
         self.checkpoint.unlink(missing_ok=True)
         self._serve_current()
+
+    def _trainer_loss(self, name: str, trainer: Trainer, examples: list[Example]) -> float:
+        rows = plan_rows([len(e.tokens) for e in examples], self.settings.row_tokens, range(len(examples)))
+        return self._measured(name, trainer.evaluate, [[examples[i] for i in row] for row in rows])
+
+    def _engine_loss(self, name: str, examples: list[Example]) -> float:
+        return self._measured(name, self.model.negative_log_likelihood, [[example] for example in examples])
+
+    def _measured(self, name: str, measure, parts: list[list[Example]]) -> float:
+        """Mean loss over all parts; each part is kept in the round, and a stop is heeded between them."""
+        totals = []
+        for number, part in enumerate(parts):
+            kept = self._round.measures.get(f"{name}, part {number}")
+            if kept is None:
+                self._heed_stop()
+                kept = self._round.keep(f"{name}, part {number}", measure(part))
+            totals.append(kept)
+        return _mean((sum(total for total, _ in totals), sum(count for _, count in totals)))
+
+    def _key(self, trainer: Trainer, held_out: list[DialogueSet]) -> str:
+        """Names all that the round's measures depend on."""
+        serving, digest = self.adapters.current(), hashlib.sha256(trainer.fingerprint.encode())
+        form = [self.model.sha256, serving.version if serving else 0, self.settings.row_tokens, list(DOSES)]
+        digest.update(json.dumps(form).encode())
+        for example in self._encoded(held_out):
+            digest.update(example.tokens.tobytes() + b"|" + example.labels.tobytes() + b"|")
+        return digest.hexdigest()
+
+    def _heed_stop(self, *_) -> None:
+        """Raise Stopped if a stop is asked for; takes and ignores what a progress callback is given."""
+        if self._should_stop():
+            raise Stopped
 
     def _serve_current(self) -> None:
         serve(self.model, self.adapters)

@@ -19,12 +19,16 @@ from .errors import UsageError
 from .keyring import read_key
 from .learning import Learning, LearningReport, serve
 from .observation import Observation, Observer
+from .lock import is_learning, learner_lock
 from .privacy import forget
 from .progress import no_bars
+from .refresh import refresh
 from .review import Review, review
+from .scheduler import Scheduler, Tick
 from .selection.lexicons import Lexicons
 from .selection.policies import make_policy
 from .settings import Settings, load_settings
+from .state_sources import HostSource, make_source
 from .store import Store
 from .training.rows import Example
 
@@ -64,6 +68,9 @@ class Runtime:
                 self.store, s.daily_limit, s.quiet_from, s.quiet_until, clock, s.bin_bytes
             )
             self.adapters = Adapters(self.store, self.model.sha256, s.keep_adapters)
+            self.scheduler = Scheduler(self.store, s, make_source(s.state_source, self.store.home))
+            if not is_learning(self.store.home):  # else its candidate is another process's, in the gate
+                self.adapters.drop_unfinished()
             self.observer = Observer(self.buffer, lexicons, s.eoe_reading)
             self.history: list[dict] = []
             serve(self.model, self.adapters)
@@ -108,13 +115,41 @@ class Runtime:
         """Paraphrase, train and judge; the answers are better afterwards if the gate says so.
 
         `embed_anew` brings the buffer's embeddings up to the new adapter (see `refresh_embeddings`).
+        UsageError when another process learns in this home.
         """
+        with learner_lock(self.store.home):
+            return self._learn(should_stop, bars, embed_anew)
+
+    def tick(self, bars=no_bars) -> Tick:
+        """One slice of learning, if the device's state and the settings allow it now (see `scheduler`)."""
+        return self.scheduler.tick(lambda should_stop: self.learn_slice(should_stop, bars))
+
+    def learn_slice(self, should_stop: Callable[[], bool], bars=no_bars) -> str:
+        """What a slice does, for a scheduler that holds the lock; its outcome in words."""
+        if not self.refresh_embeddings(bars, should_stop):
+            return "embedding the buffer anew, to be continued"
+        self.review()
+        if self.scheduler.nothing_to_learn():
+            return "embedded the buffer anew"
+        report = self._learn(should_stop, bars)
+        if not report.finished:
+            return f"{report.stage}, to be continued"
+        return f"{'promoted' if report.verdict.promoted else 'rejected'}: {report.verdict.reason}"
+
+    def push_device_state(self, state: str | dict) -> dict:
+        """The host app tells the device's state (JSON with DeviceState's names); returns what was believed."""
+        if not isinstance(self.scheduler.source, HostSource):
+            self.scheduler.source = HostSource(self.store.home, self.scheduler.clock)
+        return asdict(self.scheduler.source.push(state))
+
+    def _learn(self, should_stop: Callable[[], bool], bars, embed_anew: bool = True) -> LearningReport:
+        self.adapters.drop_unfinished()
         self.review()
         self.model.clear()  # the conversation goes on afterwards, its cached tokens are the old model's
         serving = self.model.adapter
         report = self._learning().run(should_stop, bars)
         if embed_anew and self.model.adapter != serving:
-            self.refresh_embeddings(bars)
+            self.refresh_embeddings(bars, should_stop)
         return report
 
     def rollback(self) -> AdapterVersion | None:
@@ -141,21 +176,12 @@ class Runtime:
         """Encrypt the whole state anew; from now on only `key` (32 bytes) opens it. Encrypts a plain home, too."""
         self.store.rotate_key(key)
 
-    def refresh_embeddings(self, bars=no_bars) -> None:
-        """Embed the buffered sets anew with what serves now, so that all stay comparable.
+    def refresh_embeddings(self, bars=no_bars, should_stop: Callable[[], bool] = lambda: False) -> bool:
+        """Embed the buffered sets anew after a promotion, so that all stay comparable; False when stopped."""
+        def embed(kept):
+            return self.model.embed_exchange(kept.question, kept.reply, self.settings.system)
 
-        New exchanges are embedded while they are generated, by the adapted model; this is the price of
-        that, paid once per adapter and not in the user's time.
-        """
-        sets, embedded = self.buffer.sets(), {}
-        with bars("embedding", len(sets)) as bar:
-            for done, kept in enumerate(sets, start=1):
-                embedded[kept.id] = self.model.embed_exchange(kept.question, kept.reply, self.settings.system)
-                bar(done)
-        with self.store.transaction():  # all or none; not before, or another process would wait for the model
-            still_kept = {kept.id for kept in self.buffer.sets()}
-            for id in embedded.keys() & still_kept:
-                self.buffer.refresh(id, embedded[id], self.settings.eoe_reading)
+        return refresh(self.store, self.buffer, embed, self.settings.eoe_reading, should_stop, bars)
 
     def trainer_loss(self, examples: list[Example], adapter: AdapterVersion | None) -> float:
         """Mean loss of examples in the trainer, with an adapter version or the base alone."""
@@ -178,6 +204,7 @@ class Runtime:
             "prompts": {"waiting": len(self.queue.pending()), "asked_today": self.queue.asked_today()},
             "adapter": describe(self.adapters.current()),
             "retrain_owed": self.store.counter("retrain_owed") > 0,
+            "learning": self.scheduler.status(),
             "last_learned": {"at": last.at, **last.detail} if last else None,
             "settings": asdict(self.settings),
         }

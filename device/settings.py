@@ -63,6 +63,23 @@ class Settings:
     probe_tolerance: float = setting(0.02, "relative rise of the general loss that is still accepted", least=0)
     engine_tolerance: float = setting(0.01, "relative difference allowed between trainer and llama.cpp", least=0)
     keep_adapters: int = setting(3, "good adapter versions kept for a rollback", least=1)
+    # windows
+    state_source: str = setting("auto", "who tells the device's state", ("auto", "termux", "sysfs", "host"))
+    window_needs: str = setting(
+        "plugged,percentage,temperature_c,free_memory_mb,free_disk_mb", "what must be known before it learns",
+    )
+    window_from: int = setting(22, "hour from which it may learn; equal hours = any time", least=0, most=23)
+    window_until: int = setting(8, "hour until which it may learn", least=0, most=23)
+    window_percentage: float = setting(40.0, "battery charge it needs, in percent", least=0, most=100)
+    window_temperature: float = setting(38.0, "warmest battery it learns at, in degrees C", least=-30, most=60)
+    window_thermal_status: int = setting(3, "thermal status from which it does not learn (3 = severe)", least=1, most=7)
+    window_reserve_mb: int = setting(200, "memory it leaves free beside the trainer's, in MB", least=0)
+    window_disk_mb: int = setting(200, "storage that must be free, in MB", least=0)
+    slice_minutes: float = setting(8.0, "longest stretch of learning, in minutes", least=1, most=8)
+    slice_rest_minutes: float = setting(2.0, "rest between two stretches, in minutes", least=0)
+    slices_a_day: int = setting(12, "stretches of learning in 24 hours", least=0)
+    poll_seconds: float = setting(5.0, "seconds between two looks at the device while it learns", least=0.1, most=60)
+    new_answers: int = setting(5, "new answers that make learning worth while", least=1)
 
     # privacy
     key_file: str = setting("", "file with the key of an encrypted home (mode 0600); empty = none")

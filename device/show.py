@@ -46,14 +46,31 @@ def status_page(facts: dict) -> str:
         ("answers", f"{answered['sets']}, {answered['not_yet_learned']} not learned from yet"
          + (", to be learned anew without what was forgotten" if facts["retrain_owed"] else "")),
         ("questions", f"{prompts['waiting']} waiting, {prompts['asked_today']} asked today"),
+        ("learning now", _learning(facts["learning"])),
+        ("last slice", _slice(facts["learning"]["last"])),
         ("last learned", _learned(learned) if learned else "never"),
     ]
     return "\n".join(f"{name:14}{value}" for name, value in rows)
 
 
+def _learning(facts: dict) -> str:
+    state = "yes" if facts["running"] else "it may" if facts["open"] else "no"
+    return f"{state}: {facts['reason']}"
+
+
+def _slice(last: dict | None) -> str:
+    if last is None:
+        return "none yet"
+    stopped = f"; stopped: {last['stopped_by']}" if last["stopped_by"] else ""
+    return f"{_at(last['at'])}, {last['seconds']:.0f} s: {last['outcome']}{stopped}"
+
+
+def _at(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M")
+
+
 def _learned(event: dict) -> str:
-    at = datetime.fromtimestamp(event["at"]).strftime("%Y-%m-%d %H:%M")
-    return f"{at}, {'promoted' if event['promoted'] else 'rejected'}: {event['reason']}"
+    return f"{_at(event['at'])}, {'promoted' if event['promoted'] else 'rejected'}: {event['reason']}"
 
 
 def _compared(label: str, base: float, adapted: float) -> str:

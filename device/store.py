@@ -19,7 +19,7 @@ from pathlib import Path
 
 from .errors import DamagedDataError, UsageError
 from .home import make_home
-from .keyring import finish, open_sealer, rotate
+from .keyring import finish, open_sealer, read_key, rotate
 from .sealing import KEY_CHANGED, open_row, seal_row
 
 FILE_NAME = "idletune.db"
@@ -93,13 +93,24 @@ def m001_initial(db: sqlite3.Connection) -> None:
         db.execute(statement)
 
 
-def m002_sealing(db: sqlite3.Connection) -> None:
+def m002_rounds(db: sqlite3.Connection) -> None:
+    """What a round of learning has settled so far, so that a stopped one goes on (rounds.py)."""
+    db.execute("""CREATE TABLE rounds (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        started REAL NOT NULL, finished REAL,
+        training TEXT NOT NULL, held_out TEXT NOT NULL,  -- JSON: ids of dialogue sets
+        key TEXT NOT NULL DEFAULT '',
+        measures TEXT NOT NULL DEFAULT '{}'              -- JSON
+    )""")
+
+
+def m003_sealing(db: sqlite3.Connection) -> None:
     """Data keys, wrapped by the host's key; and what an adapter's file must hash to, lest half of one is served."""
     db.execute("CREATE TABLE data_keys (id INTEGER PRIMARY KEY, wrapped BLOB NOT NULL)")
     db.execute("ALTER TABLE adapters ADD COLUMN file_sha256 TEXT NOT NULL DEFAULT ''")  # of the plain bytes
 
 
-MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [m001_initial, m002_sealing]
+MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [m001_initial, m002_rounds, m003_sealing]
 
 _OUTER = "BEGIN IMMEDIATE", "COMMIT", ("ROLLBACK",)
 _INNER = "SAVEPOINT part", "RELEASE part", ("ROLLBACK TO part", "RELEASE part")
@@ -358,6 +369,11 @@ class Store:
             f"{self.path} is not a sound IdleTune database ({problem});"
             " put a backup in its place, or move it away to start anew"
         )
+
+
+def open_store(home: Path, settings) -> Store:
+    """The database alone, with the key the settings name; for what needs no model."""
+    return Store(home, key=read_key(Path(settings.key_file)) if settings.key_file else None)
 
 
 def check_bin(texts: tuple[str, ...], embedding_bytes: int, limit: int) -> None:

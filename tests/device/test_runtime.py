@@ -1,42 +1,18 @@
 """The whole loop on the tiny model: observe, answer, learn, serve, roll back, forget."""
 
-import shutil
+from contextlib import contextmanager
 
-import numpy as np
 import pytest
-from idletune.base_model import Reply
 from idletune.chat_loop import ChatLoop
 from idletune.errors import DamagedDataError, UsageError
-from idletune.runtime import Runtime
 from idletune.settings import Settings
 from idletune.store import Store
-
-# A random model has no general language to lose, and its loss falls to nearly nothing, where engines differ.
-SETTINGS = Settings(
-    threads=1, epochs=12, learning_rate=0.01, rank=4, alpha=8, paraphrases=0, quiet_from=0, quiet_until=0,
-    probe_tolerance=10.0, daily_limit=100, reply_tokens=12, engine_tolerance=0.3,
-)
+from loop import SETTINGS, answer_all, observe, open_tiny_runtime
 
 
 @pytest.fixture
 def open_runtime(tiny_path, tiny_graphs, home):
-    def opened(settings=SETTINGS):
-        shutil.copytree(tiny_graphs, home / "graphs", dirs_exist_ok=True)
-        return Runtime(home, tiny_path, settings, sequences=2)
-
-    return opened
-
-
-def observe(runtime, count, start=0):
-    rng = np.random.default_rng(start)
-    for i in range(start, start + count):
-        embeddings = rng.standard_normal((6, 64)).astype(np.float32)
-        runtime.observe(f"question number {i} about bread", Reply("a reply", [1], embeddings, "end", 4))
-
-
-def answer_all(runtime, text="aaaa aaaa aaaa"):
-    while (prompt := runtime.next_prompt()) is not None:
-        runtime.queue.edit(prompt.id, text)
+    return open_tiny_runtime(tiny_path, tiny_graphs, home)
 
 
 def test_the_loop_learns_serves_and_survives_a_restart(open_runtime):
@@ -59,12 +35,21 @@ def test_a_stopped_training_goes_on_where_it_stood(open_runtime):
     with open_runtime() as runtime:
         observe(runtime, 12)
         answer_all(runtime)
-        looks = iter(range(1000))
-        part = runtime.learn(should_stop=lambda: next(looks) >= 3)
+        done = {}
+        part = runtime.learn(should_stop=lambda: done.get("training", 0) >= 4, bars=watched(done))
         assert not part.finished and part.verdict is None and len(part.losses) == 4
     with open_runtime() as runtime:
         rest = runtime.learn()
         assert rest.finished and runtime.model.adapter is not None
+
+
+def watched(done):
+    """Progress bars that note how far each has come."""
+    @contextmanager
+    def bars(label, total):
+        yield lambda n, note="": done.update({label: n})
+
+    return bars
 
 
 def test_the_gate_keeps_what_does_not_help(open_runtime):

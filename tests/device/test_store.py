@@ -91,10 +91,10 @@ def test_reopening_keeps_everything_and_migrates_nothing_twice(home):
 def test_an_appended_migration_runs_once(home, monkeypatch):
     Store(home).close()
 
-    def m002_mood(db):
+    def m999_mood(db):
         db.execute("ALTER TABLE dialogue_sets ADD COLUMN mood TEXT")
 
-    monkeypatch.setattr(store_module, "MIGRATIONS", [*store_module.MIGRATIONS, m002_mood])
+    monkeypatch.setattr(store_module, "MIGRATIONS", [*store_module.MIGRATIONS, m999_mood])
     Store(home).close()
     with Store(home) as store:
         assert len(store.rows("SELECT * FROM idletune_migrations")) == len(store_module.MIGRATIONS)
