@@ -12,6 +12,7 @@ from idletune.dialogue import DialogueSet, Scores
 from idletune.runtime import Runtime
 from idletune.selection.policies import make_policy
 from idletune.store import BIN_BYTES, Store
+from stops import InTraining
 from test_runtime import SETTINGS, answer_all, observe
 
 KEY = b"k" * 32
@@ -50,8 +51,7 @@ def test_a_damaged_checkpoint_costs_its_training_only(open_runtime, home, key):
     with open_runtime(key) as runtime:
         observe(runtime, 8)
         answer_all(runtime)
-        looks = iter(range(100))
-        assert not runtime.learn(should_stop=lambda: next(looks) > 2).finished
+        assert not runtime.learn(**InTraining().arguments).finished
         size = (home / "training.npz").stat().st_size
         flip(home / "training.npz", size // 2)
         assert runtime.learn().verdict.promoted

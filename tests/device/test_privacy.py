@@ -15,6 +15,7 @@ from idletune.keyring import make_key
 from idletune.privacy import export_data
 from idletune.runtime import Runtime
 from idletune.store import Store
+from stops import InTraining
 from test_runtime import SETTINGS, answer_all, observe
 
 KEY = b"k" * 32
@@ -48,11 +49,10 @@ def test_an_encrypted_run_shows_no_word_of_it(open_runtime, home, tmp_path, monk
     scratch.mkdir()
     monkeypatch.setenv("TMPDIR", str(scratch))
     monkeypatch.setattr(store_module, "EVENTS_KEPT", 50)
-    looks = iter(range(1000))
+    looks = []
 
-    def while_it_learns():
-        if next(looks) == 2:  # amid training, with the log, the checkpoint and the served adapter on the disk
-            assert not traces(tmp_path, WORDS)
+    def while_it_learns():  # with the log, the checkpoint and the served adapter on the disk
+        looks.append(traces(tmp_path, WORDS))
         return False
 
     with open_runtime(KEY) as runtime:
@@ -60,10 +60,11 @@ def test_an_encrypted_run_shows_no_word_of_it(open_runtime, home, tmp_path, monk
         assert runtime.chat("plumbus?").text is not None
         observe(runtime, 6, start=10)
         answer_all(runtime, "another plumbus")
-        assert not runtime.learn(should_stop=lambda: next(looks) > 2).finished
+        assert not runtime.learn(**InTraining().arguments).finished
         assert (home / "training.npz").is_file()
         vector = runtime.buffer.sets()[0].embedding.tobytes()
-        runtime.learn(while_it_learns)
+        runtime.learn(**InTraining(while_it_learns).arguments)
+        assert looks and not any(looks)
         assert not traces(tmp_path, (*WORDS, vector, b"GGUF\3")) and (home / "idletune.db-wal").stat().st_size
         with runtime.adapters.readable(adapter) as path:
             assert GgufFile(path).metadata["adapter.type"] == "lora"
@@ -131,8 +132,7 @@ def test_forgotten_words_are_in_no_file(open_runtime, home):
         prompt_text = b"only here: xylophone"
         runtime.observe("about xylophones", reply("only here: xylophone"))
         answer_all(runtime, "xylophone too")
-        looks = iter(range(100))
-        runtime.learn(should_stop=lambda: next(looks) > 1)
+        runtime.learn(**InTraining().arguments)
         gone = runtime.buffer.sets()[-1].id
         assert traces(home, (prompt_text,)) and (home / "training.npz").is_file()
         runtime.forget(gone)
@@ -143,14 +143,14 @@ def test_a_set_forgotten_by_another_process_is_not_learned(open_runtime, home):
     with open_runtime() as runtime, open_runtime() as other:
         observe(runtime, 6)
         answer_all(runtime)
-        looks = iter(range(100))
+        waiting = [runtime.buffer.sets()[0].id]
 
         def forget_amid_training():
-            if next(looks) == 3:
-                other.forget(runtime.buffer.sets()[0].id)
+            if waiting:
+                other.forget(waiting.pop())
             return False
 
-        report = runtime.learn(forget_amid_training)
+        report = runtime.learn(**InTraining(forget_amid_training).arguments)
         assert not report.finished and not (home / "training.npz").exists()
         assert runtime.learn().verdict.promoted
         other.chat("hello")
