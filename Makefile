@@ -24,7 +24,7 @@ bench-train: setup $(VENV)/.test  ## training speed and memory beside torch + pe
 bench-observe: setup  ## what selection costs beside the reply it looks at
 	$(BIN)/python benchmarks/observe_cost.py
 
-bench-faults: setup $(VENV)/.test  ## 300 kills, full disks and torn writes in the whole loop; about 15 minutes
+bench-faults: setup $(VENV)/.test  ## 300 kills, full disks and torn writes in the whole loop; about 25 minutes
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/fault_injection.py
 
 bench-fuzz: setup $(VENV)/.test  ## 100,000 wrong device states and 10,000 hostile notification replies

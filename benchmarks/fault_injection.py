@@ -30,10 +30,10 @@ RESULTS = Path(__file__).parent / "results" / "faults.json"
 # Each stage, and the seconds within which a life ends after the stage has begun: about what it takes.
 STAGES = {
     "opening": 0.1, "selection": 0.02, "answer": 0.02, "paraphrasing": 0.2, "measuring": 0.1, "training": 0.5,
-    "judging": 0.1, "adapter file": 0.02, "promotion": 0.02, "embedding": 0.2, "forgetting": 0.1, "rotation": 0.1,
+    "judging": 0.1, "adapter file": 0.02, "promotion": 0.02, "embedding": 0.2, "forgetting": 0.03, "rotation": 0.03,
 }
 ROOM = (0, 4096, 16_384, 65_536, 200_000)  # bytes left on a full disk
-SHOTS_A_HOME = 12  # then a new home, lest learning get long
+SHOTS_A_HOME = 8  # then a new home, lest learning get long
 KEYS = (None, KEY)
 DISK_MB = 24
 

@@ -11,6 +11,7 @@ import random
 import select
 import shutil
 import signal
+import sys
 import time
 import traceback
 from contextlib import contextmanager
@@ -55,7 +56,7 @@ def turn(runtime: Runtime, chance: random.Random, say) -> None:
         runtime.observe(f"question {number} about bread", Reply(f"reply {number}", [1], embeddings, "end", 4))
     while (prompt := runtime.next_prompt()) is not None:
         say("answer")
-        text = f"answer to {prompt.question} " + "aaaa " * chance.randint(1, 3)
+        text = f"answer {prompt.id} to {prompt.question} " + "aaaa " * chance.randint(1, 3)  # no two the same
         id = runtime.queue.edit(prompt.id, text)
         say(f"answered {id} {text.strip()}")
         say(f"safe {_log_position(runtime.store.path)}")
@@ -196,7 +197,7 @@ def _telling(say):
 def _log_position(database: Path) -> str:
     """Salt and last frame of the write-ahead log, from the log's index (sqlite.org/walformat.html)."""
     header = Path(f"{database}-shm").read_bytes()[:48]
-    return f"{header[32:40].hex()} {int.from_bytes(header[16:20], 'little')}"
+    return f"{header[32:40].hex()} {int.from_bytes(header[16:20], sys.byteorder)}"
 
 
 class Child:

@@ -1,26 +1,34 @@
 """What a power cut leaves of writes that had not reached the disk, made by hand on a killed process's files.
 
-Everything acknowledged was flushed before it was acknowledged, so only later bytes may be torn: frames of the
-write-ahead log after the last acknowledged commit, pages of the database file that the log still holds, and
+What was flushed stays, so only later bytes may be torn: the write-ahead log's last transaction, unless it was
+acknowledged or its copying into the database file had begun; pages of that file that the log still holds; and
 files that were not renamed into place yet. Formats: sqlite.org/walformat.html.
 """
 
 import os
 import random
+import sys
 from pathlib import Path
 
 HEADER, FRAME_HEADER = 32, 24  # bytes of the log's header, and of each frame's
 SECTOR = 512
+COPY_ATTEMPTED = 128  # where the log's index keeps how many frames may have been copied to the database
 
 
 def tear_log_tail(home: Path, safe: str, chance: random.Random) -> bool:
-    """Damage the log behind its acknowledged part; False when there is nothing behind it."""
+    """Damage the log behind what was flushed for certain; False when there is nothing behind it."""
     log = home / "idletune.db-wal"
-    size = log.stat().st_size if log.is_file() else 0
-    start = _acknowledged_bytes(log, safe) if size > HEADER else size
-    if start >= size:
+    if not log.is_file() or log.stat().st_size <= HEADER:
         return False
-    _damage(log, chance.randrange(start, size), chance)
+    frame_bytes, commits, end = _frames(log)
+    # With a new transaction behind it, the last commit was flushed; else that may have been under way.
+    flushed = commits[-1] if commits and commits[-1] < end else commits[-2] if len(commits) > 1 else 0
+    index = (home / "idletune.db-shm").read_bytes()
+    copied = int.from_bytes(index[COPY_ATTEMPTED : COPY_ATTEMPTED + 4], sys.byteorder)
+    start = max(_acknowledged_bytes(log, safe), HEADER + frame_bytes * max(flushed, copied))
+    if start >= HEADER + frame_bytes * end:
+        return False
+    _damage(log, chance.randrange(start, HEADER + frame_bytes * end), chance)
     return True
 
 
@@ -59,6 +67,19 @@ def tear_unfinished_file(home: Path, _: str, chance: random.Random) -> bool:
 TEARS = {
     "log tail": tear_log_tail, "database page": tear_database_page, "file being written": tear_unfinished_file,
 }
+
+
+def _frames(log: Path) -> tuple[int, list[int], int]:
+    """Bytes of a frame; after how many frames a transaction was committed, each time; frames of the log in all."""
+    data = log.read_bytes()
+    frame_bytes, commits, count = FRAME_HEADER + int.from_bytes(data[8:12], "big"), [], 0
+    for at in range(HEADER, len(data) - FRAME_HEADER + 1, frame_bytes):
+        if data[at + 8 : at + 16] != data[16:24]:  # of the log before it began anew
+            break
+        count += 1
+        if any(data[at + 4 : at + 8]):
+            commits.append(count)
+    return frame_bytes, commits, count
 
 
 def _acknowledged_bytes(log: Path, safe: str) -> int:

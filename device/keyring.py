@@ -88,9 +88,10 @@ def finish(store) -> None:
     files = Files(store)
     if store.counter("scrub_owed"):  # what was being written when the key came may be plain
         (store.home / CHECKPOINT).with_suffix(".part").unlink(missing_ok=True)
-    for path in files.private():
-        if data_key_of(path.open("rb").read(64)) != sealer.newest:
-            files.write(path, files.read(path, plain_too=True))
+    with store.transaction():  # one process at a time
+        for path in files.private():
+            if data_key_of(path.read_bytes()) != sealer.newest:
+                files.write(path, files.read(path, plain_too=True))
     if len(sealer.secrets) > 1:
         with store.transaction() as db:
             db.execute("DELETE FROM data_keys WHERE id != ?", (sealer.newest,))
