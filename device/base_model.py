@@ -143,7 +143,8 @@ class BaseModel:
                     number = waiting.popleft()
                     sampler = make_sampler(temperature, top_p, seeds[number])
                     question = questions[number] if questions else None
-                    active.append(self._start(number, free.pop(), prompts[number], shared, limits[number], sampler, question))
+                    place = number, free.pop(), prompts[number], shared, limits[number]
+                    active.append(self._start(*place, sampler, question))
                 self._advance(active, stop_text)
                 for slot in [slot for slot in active if slot.stop]:
                     replies[slot.number] = self._reply(slot, len(prompts[slot.number]))

@@ -1,4 +1,4 @@
-"""Two clocks read together: the wall's, which people and time servers move, and the time since start, which nobody does.
+"""Two clocks read together: the wall's, which people and time servers move, and the uptime, which nobody does.
 
 Hours of the day come from the wall clock. Lengths come from the uptime, which goes on while the device
 sleeps. Where both are known of two moments, a jump of the wall clock shows as their difference.

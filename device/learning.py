@@ -4,8 +4,6 @@ Each stage can be stopped and leaves its work behind (paraphrases and measures i
 in a checkpoint), so the next call goes on where this one stood.
 """
 
-import hashlib
-import json
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -20,17 +18,18 @@ from .errors import DamagedDataError, IdleTuneError, UsageError
 from .files import CHECKPOINT, Files
 from .gate import Evidence, Verdict, judge
 from .gguf_file import GgufFile
+from .measures import Measures, measures_key
 from .progress import no_bars
 from .refresh import mark_due
 from .rouge import rouge1
-from .rounds import LEAST_ANSWERS, Round, begin_round, open_round
+from .rounds import LEAST_ANSWERS, begin_round, open_round
 from .settings import Settings, cores
 from .store import Store
 from .synthesis import SynthesisReport, Synthesizer
 from .training.layers import Layers
 from .training.lora import Lora, read_adapter
 from .training.plan import MemoryPlan, plan_memory
-from .training.rows import Example, plan_rows
+from .training.rows import Example
 from .training.shape import ModelShape, find_graphs
 from .training.trainer import Trainer, evaluate
 from .training.weights import Weights
@@ -108,7 +107,7 @@ class Learning:
             self._synthesize(training, report.synthesis, bars)
         self.model.remove_adapter()
         trainer = self._trainer(training, report.plan)
-        self._round.under(self._key(trainer, held_out))
+        self._measures = self._measures_of(trainer, held_out)
         with report.timed("gate"):
             before = self._measure_base(trainer, held_out, bars)
         with report.timed("training"):
@@ -230,15 +229,15 @@ class Learning:
         trainer.lora.flat[...] = 0
         examples = self._encoded(held_out)
         with bars("measuring", 3) as bar:
-            personal = self._trainer_loss("personal base", trainer, examples)
+            personal = self._measures.trainer("personal base", trainer, examples)
             bar(1, "held-out answers")
-            probe = self._trainer_loss("probe base", trainer, self._probe())
+            probe = self._measures.trainer("probe base", trainer, self._probe())
             bar(2, "general text")
-            engine_base = self._engine_loss("engine base", examples)
+            engine_base = self._measures.engine("engine base", self.model, examples)
             serving = engine_base
             if self.adapters.current():
                 self._serve_current()
-                serving = self._engine_loss("engine serving", examples)
+                serving = self._measures.engine("engine serving", self.model, examples)
                 self.model.remove_adapter()
             bar(3, "llama.cpp")
         return dict(personal_base=personal, probe_base=probe, engine_base=engine_base, engine_serving=serving)
@@ -248,11 +247,11 @@ class Learning:
         examples = self._encoded(held_out)
         with bars("judging", len(DOSES)) as bar:
             probe = self._choose_dose(trainer, before["probe_base"], report, bar)
-            personal = self._trainer_loss(f"personal at {report.dose}", trainer, examples)
+            personal = self._measures.trainer(f"personal at {report.dose}", trainer, examples)
             adapter = self.adapters.add(trainer.lora, self.settings, [s.id for s in learned])
             report.adapter_bytes = adapter.bytes
             load(self.model, self.adapters, adapter)
-            engine = self._engine_loss(f"engine at {report.dose}", examples)
+            engine = self._measures.engine(f"engine at {report.dose}", self.model, examples)
         evidence = Evidence(personal_adapted=personal, probe_adapted=probe, engine_adapted=engine, **before)
         verdict = judge(
             evidence, probe_tolerance=self.settings.probe_tolerance, engine_tolerance=self.settings.engine_tolerance
@@ -270,7 +269,7 @@ class Learning:
         full, allowed = trainer.lora.alpha, (1 + self.settings.probe_tolerance) * probe_base
         for number, dose in enumerate(DOSES, start=1):
             trainer.lora.weaken(dose * full / trainer.lora.alpha)
-            probe, report.dose = self._trainer_loss(f"probe at {dose}", trainer, self._probe()), dose
+            probe, report.dose = self._measures.trainer(f"probe at {dose}", trainer, self._probe()), dose
             bar(number, f"strength {dose:.0%}")
             if probe <= allowed:
                 break
@@ -289,32 +288,11 @@ class Learning:
         self.checkpoint.unlink(missing_ok=True)
         self._serve_current()
 
-    def _trainer_loss(self, name: str, trainer: Trainer, examples: list[Example]) -> float:
-        rows = plan_rows([len(e.tokens) for e in examples], self.settings.row_tokens, range(len(examples)))
-        return self._measured(name, trainer.evaluate, [[examples[i] for i in row] for row in rows])
-
-    def _engine_loss(self, name: str, examples: list[Example]) -> float:
-        return self._measured(name, self.model.negative_log_likelihood, [[example] for example in examples])
-
-    def _measured(self, name: str, measure, parts: list[list[Example]]) -> float:
-        """Mean loss over all parts; each part is kept in the round, and a stop is heeded between them."""
-        totals = []
-        for number, part in enumerate(parts):
-            kept = self._round.measures.get(f"{name}, part {number}")
-            if kept is None:
-                self._heed_stop()
-                kept = self._round.keep(f"{name}, part {number}", measure(part))
-            totals.append(kept)
-        return _mean((sum(total for total, _ in totals), sum(count for _, count in totals)))
-
-    def _key(self, trainer: Trainer, held_out: list[DialogueSet]) -> str:
-        """Names all that the round's measures depend on."""
-        serving, digest = self.adapters.current(), hashlib.sha256(trainer.fingerprint.encode())
-        form = [self.model.sha256, serving.version if serving else 0, self.settings.row_tokens, list(DOSES)]
-        digest.update(json.dumps(form).encode())
-        for example in self._encoded(held_out):
-            digest.update(example.tokens.tobytes() + b"|" + example.labels.tobytes() + b"|")
-        return digest.hexdigest()
+    def _measures_of(self, trainer: Trainer, held_out: list[DialogueSet]) -> Measures:
+        serving, row_tokens = self.adapters.current(), self.settings.row_tokens
+        depends = trainer.fingerprint, self.model.sha256, serving.version if serving else 0, row_tokens
+        key = measures_key(self._encoded(held_out), *depends)
+        return Measures(self._round, key, row_tokens, self._heed_stop)
 
     def _heed_stop(self, *_) -> None:
         """Raise Stopped if a stop is asked for; takes and ignores what a progress callback is given."""

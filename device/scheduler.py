@@ -7,7 +7,7 @@ its work behind. Decisions are kept as events, only where they change.
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from .clock import Moment, SystemClock
 from .errors import IdleTuneError
@@ -90,7 +90,7 @@ class Scheduler:
         decision = Decision(True, "running", "a slice is running") if running else self.decide()
         ended = next(iter(self.store.events(1, "slice_end")), None)
         last = {"at": ended.at, **ended.detail} if ended else None
-        return {"running": running, "open": decision.open, "code": decision.code, "reason": decision.reason, "last": last}
+        return {"running": running, **asdict(decision), "last": last}
 
     def _slice(self, learn: Callable) -> Tick:
         watch = _Watch(self, self.history())

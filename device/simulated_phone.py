@@ -87,10 +87,11 @@ def _draw_day(noon: datetime, chance: random.Random) -> Day:
     if chance.random() < 0.3:  # an hour at the desk
         start = chance.uniform(0.5, 6)
         charging.append((at(start), at(start + chance.uniform(0.3, 1.5))))
-    in_use = [(at(h), at(h + chance.uniform(0.05, 0.3))) for h in _times(chance, 14, 0, bed)]
-    in_use += [(at(h), at(h + chance.uniform(0.03, 0.2))) for h in _times(chance, chance.choice((0, 1, 2, 5)), bed, wake)]
-    in_use += [(at(h), at(h + chance.uniform(0.05, 0.3))) for h in _times(chance, 8, wake, 24)]
-    talks = [at(h) for h in _times(chance, chance.randint(0, 7), 0, bed) + _times(chance, chance.randint(0, 4), wake, 24)]
+    sleepless = _times(chance, chance.choice((0, 1, 2, 5)), bed, wake)
+    looks = [*_times(chance, 14, 0, bed), *sleepless, *_times(chance, 8, wake, 24)]
+    in_use = [(at(h), at(h + chance.uniform(0.04, 0.3))) for h in looks]
+    said = _times(chance, chance.randint(0, 7), 0, bed) + _times(chance, chance.randint(0, 4), wake, 24)
+    talks = [at(h) for h in said]
     room = chance.gauss(24, 2) + (9 if chance.random() < 0.15 else 0)  # some nights under a pillow
     return Day(charging, in_use, sorted(talks), room, chance.random() > 0.05)
 

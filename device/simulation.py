@@ -132,7 +132,8 @@ class Simulation:
         embedding = (direction / np.linalg.norm(direction)).astype(np.float32)
         scores = Scores(self.chance.random(), self.chance.random(), self.chance.random())
         text = f"question {self.result.exchanges}"
-        if self.buffer.offer(DialogueSet(text, "reply", self.chance.choice(DOMAINS), embedding, scores, created=now)).id:
+        new = DialogueSet(text, "reply", self.chance.choice(DOMAINS), embedding, scores, created=now)
+        if self.buffer.offer(new).id is not None:
             self.queue.refill()
         before = self.queue.asked_today(now)
         prompt = self.queue.next(now)
@@ -152,10 +153,10 @@ class Simulation:
         """The scripted learner: works off the open round in steps, and goes on where it stood."""
         round = open_round(self.store) or self._begin()
         answers = len(round.training) + len(round.held_out)
-        stages = (("synthesis", SYNTHESIS_SECONDS * answers), ("training", TRAINING_SECONDS * answers), ("gate", GATE_SECONDS))
+        stages = {"synthesis": SYNTHESIS_SECONDS * answers, "training": TRAINING_SECONDS * answers, "gate": GATE_SECONDS}
         self.phone.learning = True
         try:
-            for stage, seconds in stages:
+            for stage, seconds in stages.items():
                 while round.measures.get(stage, 0.0) < seconds:
                     self.clock.advance(STEP_SECONDS)
                     self._draw(self.clock.now().wall)

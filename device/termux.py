@@ -6,6 +6,8 @@
   a shell command line, escaping nothing but double quotes. Here it lands in a quoted heredoc whose end
   nobody can guess, so that the shell reads not a character of it, and never in an argument list.
 - What a notification shows goes by standard input, so that no process list holds it.
+- Termux:API 0.51 runs the action it was first given, whatever button is pressed. The first
+  one of ours shows the question again, so that there no button records what the user did not say.
 """
 
 import os
@@ -54,7 +56,7 @@ def install(home: Path) -> str:
     """
     missing = [name for name in PROGRAMS if not shutil.which(name)]
     if missing:
-        raise UsageError(f"{missing[0]} is not here; this is for Termux: pkg install termux-api, and the Termux:API app")
+        raise UsageError(f"no {missing[0]} here; in Termux: pkg install termux-api, and the Termux:API app")
     if not re.fullmatch(r"[^\x00-\x1f$]+", str(home.resolve())):
         raise UsageError(f"the home {home} has a $ or a control character in its path; use another --home")
     folder = scripts_folder(home)
@@ -99,6 +101,7 @@ def show(prompt: Prompt, home: Path, note: str = "") -> None:
         raise UsageError("the notification's buttons have no script; run idletune termux install first")
     shown = f"You: {_plain(prompt.question)}\nIt: {_plain(prompt.reply)}"
     command = ["termux-notification", "--id", NOTIFICATION, "--title", "Was this a good answer?", "--alert-once"]
+    command += ["--action", shlex.quote(str(scripts_folder(home) / "ask"))]
     for number, (label, verdict) in enumerate((("Good", "good"), ("Edit", "edit"), ("Skip", "skip")), start=1):
         command += [f"--button{number}", label, f"--button{number}-action", action(home, verdict, prompt.id)]
     run(command, input=f"{_plain(note)}\n{shown}" if note else shown)

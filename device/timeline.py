@@ -41,7 +41,8 @@ def _draw_days(axes, result: Simulated) -> None:
         (result.rejected, "x", "tab:red", "adapter rejected"),
     ):
         places = [_place(at) for at in times]
-        axes.scatter([h for _, h in places], [d for d, _ in places], marker=marker, color=color, label=label, s=45, zorder=3)
+        rows, hours = [row for row, _ in places], [hour for _, hour in places]
+        axes.scatter(hours, rows, marker=marker, color=color, label=label, s=45, zorder=3)
     axes.set(xlim=(0, 24), ylim=(result.days - 0.5, -0.5), ylabel="day", xticks=range(0, 25, 3))
     axes.set_yticks(range(0, result.days, max(1, result.days // 10)))
     axes.set_xticklabels([f"{(12 + hour) % 24}:00" for hour in range(0, 25, 3)])

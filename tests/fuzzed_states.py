@@ -8,7 +8,8 @@ import random
 
 ABSURD = (
     None, True, False, "", "yes", "80", -1, -1e9, 101, 10**30, -214748364.8, 1e308, float("nan"), float("inf"),
-    float("-inf"), [], [80], {}, {"value": 80}, "NaN", 0.1 + 0.2, -0.0, "PLUGGED_-1", "PLUGGED_AC ", "plugged_ac", 3, 255,
+    float("-inf"), [], [80], {}, {"value": 80}, "NaN", 0.1 + 0.2, -0.0, "PLUGGED_-1", "PLUGGED_AC ", "plugged_ac", 3,
+    255,
 )
 GOOD = {
     "plugged": (True,), "percentage": (40, 55.5, 80, 100), "temperature_c": (-5, 0, 25.5, 38, 38.0),
@@ -52,7 +53,8 @@ def opinion(fields: dict, termux: bool) -> bool:
     if termux:
         return power and battery
     room = number("free_memory_mb", 620, 1e7) and number("free_disk_mb", 200, 1e9)
-    hot = type(fields.get("thermal_status")) is int and 3 <= fields["thermal_status"] <= 6 or number("thermal_headroom", 1, 20)
+    status = fields.get("thermal_status")
+    hot = type(status) is int and 3 <= status <= 6 or number("thermal_headroom", 1, 20)
     return power and battery and room and not hot and fields.get("idle") is not False
 
 

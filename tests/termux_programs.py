@@ -15,7 +15,7 @@ BATTERY = {
     "temperature": 29.4, "voltage": 4263, "current": -312000, "percentage": 88, "level": 88, "scale": 100,
 }
 NOTIFICATION = r"""
-TEMP=$(getopt -n termux-notification -o hc:i:t: --long alert-once,button1:,button1-action:,button2:,button2-action:,\
+TEMP=$(getopt -n termux-notification -o hc:i:t: --long action:,alert-once,button1:,button1-action:,button2:,button2-action:,\
 button3:,button3-action:,content:,id:,ongoing,priority:,title: -s bash -- "$@") || exit 1
 eval set -- "$TEMP"
 id="" content="" passed=""

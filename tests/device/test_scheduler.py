@@ -209,7 +209,8 @@ def test_watch_says_what_changes(scheduler, clock, source):
 def test_a_second_learner_gets_one_clear_line(store):
     code = "import sys; from pathlib import Path; from idletune.lock import learner_lock\n"
     code += "with learner_lock(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
-    with subprocess.Popen([sys.executable, "-c", code, store.home], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+    command = [sys.executable, "-c", code, store.home]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout.readline() == b"held\n" and is_learning(store.home)
         with pytest.raises(UsageError, match=rf"process {other.pid}\) is learning"), learner_lock(store.home):
             pass

@@ -36,7 +36,8 @@ def asked(home):
     with Store(home) as store:
         buffer = Buffer(store, make_policy("fifo"), 8, hidden=4)
         for question in ("what is bread?", "how long does an egg boil?"):
-            buffer.offer(DialogueSet(question, "a 'reply' $(date)", "work", np.eye(4, dtype=np.float32)[0], Scores(1, 1, 1)))
+            embedding, scores = np.eye(4, dtype=np.float32)[0], Scores(1, 1, 1)
+            buffer.offer(DialogueSet(question, "a 'reply' $(date)", "work", embedding, scores))
         AnnotationQueue(store).refill()
         yield store
 
@@ -95,7 +96,8 @@ def test_a_question_is_shown_and_answered_by_its_buttons(phone, asked, home):
     shown = phone.notification()
     assert shown["content"] == "You: how long does an egg boil?\nIt: a 'reply' $(date)"
     assert (shown["button1"], shown["button2"], shown["button3"]) == ("Good", "Edit", "Skip")
-    assert shown["button2-action"].count("$REPLY") == 1 and "egg" not in "".join(shown[f"button{n}-action"] for n in (1, 2, 3))
+    assert shown["button2-action"].count("$REPLY") == 1
+    assert "egg" not in "".join(shown[f"button{n}-action"] for n in (1, 2, 3))
     reply = 'seven "minutes"; $(touch canary) \\" `id`\nand salt'
     done = phone.press(2, reply)
     assert done.returncode == 0, done.stderr
@@ -122,6 +124,15 @@ def test_an_answer_that_cannot_be_taken_is_asked_for_again(phone, asked):
     done = phone.press(2, "   ")
     assert done.returncode == 2 and phone.notification()["content"].startswith("an empty answer to prompt 2")
     assert phone.press(2, "7 minutes").returncode == 0 and answers(asked) == [None, "7 minutes"]
+
+
+def test_a_termux_that_mixes_up_its_actions_records_nothing(phone, asked):
+    """Version 0.51 runs the first action for every button: here, the one that shows the question again."""
+    main(["termux", "install"])
+    main(["ask", "--notify", *ANY_HOUR])
+    before = phone.notification()
+    assert press(before["action"], "typed").returncode == 0
+    assert answers(asked) == [None, None] and phone.notification()["content"] == before["content"]
 
 
 def test_no_question_no_notification(phone, home, capsys):
