@@ -236,14 +236,15 @@ def main() -> int:
         model = arguments.model or prepare(folder)
         half, seed = arguments.disk // 2, arguments.seed
         results["kills"] = run(arguments.kills, folder / "kills", model, seed, "kill")
-        results["torn_writes"] = run(arguments.disk - half, folder / "torn", model, seed, "tear")
-        if disk := small_disk(folder / "disk"):
+        if arguments.disk:
+            results["torn_writes"] = run(arguments.disk - half, folder / "torn", model, seed, "tear")
+        if half and (disk := small_disk(folder / "disk")):
             try:
                 results["disk_full"] = run(half, folder / "full", model, seed, "fill_disk", disk)
             finally:
                 subprocess.run(["umount", "--lazy", str(disk)], check=True)
     print(table(results))
-    if "disk_full" not in results:
+    if half and "disk_full" not in results:
         print("disk_full: not run, mounting a small disk takes root")
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(results, indent=1) + "\n")

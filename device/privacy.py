@@ -17,7 +17,7 @@ TABLES = ("dialogue_sets", "synthetic_sets", "prompts", "adapters", "events", "c
 
 
 def forget(store: Store, adapters: Adapters, dialogue_set_id: int) -> list[int]:
-    """Remove a dialogue set and what came of it: paraphrases, checkpoint and adapters; nothing is left in the files.
+    """Remove a dialogue set and what came of it, paraphrases, checkpoint and adapters, from every file.
 
     The newest adapter that never saw it serves, and learning anew is owed. Returns the dropped versions.
     A set that left the buffer can still be forgotten while an adapter knows it. UsageError for an unknown id,
