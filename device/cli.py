@@ -27,8 +27,8 @@ from .replay import EXCHANGES_A_DAY, replay
 from .runtime import Runtime, default_home
 from .settings import Settings, load_settings, parse_setting
 from .simulation import simulate
+from .store import FILE_NAME, Store, open_store
 from .timeline import draw_timeline
-from .store import FILE_NAME, Store
 
 DEMO_BINS = 64  # the story is short: with 128 bins nothing would ever be replaced
 DEFAULT_MODEL = Path(".cache/models/smollm2-135m-instruct-q4_1.gguf")
@@ -191,6 +191,17 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _privacy_commands(commands) -> None:
+    command = _command(commands, "forget", forget_set, "remove a dialogue set and all that was made of it")
+    command.add_argument("id", type=_count, help="the number of the dialogue set")
+    command = _command(commands, "export-my-data", export_my_data, "everything it keeps of you, readable")
+    command.add_argument("out", type=Path, help="JSONL file to write")
+    command = _command(commands, "erase", erase_home, "remove everything it keeps")
+    command.add_argument("--yes", action="store_true", help="do not ask")
+    command = _command(commands, "rotate-key", rotate_key, "encrypt the state with another key, or for the first time")
+    command.add_argument("--new-key-file", type=Path, required=True, help="the new key; made if there is no such file")
+
+
 def _device_commands(commands) -> None:
     _command(commands, "tick", tick, "learn for one slice if the device may now; say why not otherwise")
     _command(commands, "watch", watch, "the same every minute, until interrupted")
@@ -266,7 +277,7 @@ def _store(arguments) -> Store:
     home, settings = _home(arguments), _settings(arguments)
     if not (home / FILE_NAME).is_file():
         raise UsageError(f"no state in {home}; name the home with --home")
-    return Store(home, key=read_key(Path(settings.key_file)) if settings.key_file else None)
+    return open_store(home, settings)
 
 
 def _home(arguments) -> Path:

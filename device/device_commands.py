@@ -18,7 +18,7 @@ from .runtime import Runtime
 from .scheduler import Scheduler, watch
 from .settings import Settings
 from .state_sources import make_source
-from .store import Store
+from .store import Store, open_store
 
 WATCH_SECONDS = 60.0
 
@@ -42,7 +42,7 @@ def watch_device(home: Path, model: Path, settings: Settings) -> None:
 
 def ask(home: Path, settings: Settings, notify: bool) -> None:
     """The question to put to the user now: printed, or put up as a notification."""
-    with Store(home) as store:
+    with open_store(home, settings) as store:
         prompt = _queue(store, settings).next()
         if prompt is None:
             print("no question now")
@@ -54,7 +54,7 @@ def ask(home: Path, settings: Settings, notify: bool) -> None:
 
 def answer(home: Path, settings: Settings, verdict: str, prompt_id: int, notify: bool) -> None:
     """Take an answer; a better one is read from standard input. What goes wrong is shown where it was given."""
-    with Store(home) as store:
+    with open_store(home, settings) as store:
         queue = _queue(store, settings)
         try:
             _take(queue, verdict, prompt_id, notify)
@@ -91,7 +91,7 @@ def _learner(home: Path, model: Path, settings: Settings):
 @contextmanager
 def _scheduler(home: Path, settings: Settings) -> Iterator[Scheduler]:
     """A scheduler that ends its slice with a checkpoint on Ctrl-C or SIGTERM; a second one ends it at once."""
-    with Store(home) as store:
+    with open_store(home, settings) as store:
         scheduler = Scheduler(store, settings, make_source(settings.state_source, store.home), awake=termux.wake_lock)
 
         def interrupt(*_):

@@ -89,7 +89,8 @@ class Learning:
 
         Raises UsageError when too little was answered or the memory budget is too small.
         """
-        report, self._should_stop = LearningReport(), should_stop
+        report, forgotten = LearningReport(), self.store.counter("forgotten")
+        self._should_stop = lambda: should_stop() or self.store.counter("forgotten") != forgotten
         report.plan = self._plan(self._new_lora())  # too small a budget is refused before the work begins
         self.adapters.drop_unfinished()
         training, held_out = self._split()
@@ -100,6 +101,8 @@ class Learning:
         except Stopped:
             self.adapters.drop_unfinished()
             self._serve_current()
+        if self.store.counter("forgotten") != forgotten:  # by another process, after the checkpoint had learned it
+            self.checkpoint.unlink(missing_ok=True)
         return report
 
     def _work(self, training: list[DialogueSet], held_out: list[DialogueSet], report: LearningReport, bars) -> None:
@@ -228,16 +231,8 @@ class Learning:
     def _train(self, trainer: Trainer, report: LearningReport, bars) -> None:
         if not self._resumed(trainer):
             self.checkpoint.unlink(missing_ok=True)  # of another run: it may know what was forgotten since
-        forgotten = self.store.counter("forgotten")
-
-        def stop() -> bool:
-            return self._should_stop() or self.store.counter("forgotten") != forgotten
-
         with bars("training", len(trainer.rows)) as bar:
-            outcome = trainer.run(stop, bar)
-        if self.store.counter("forgotten") != forgotten:  # by another process
-            self.checkpoint.unlink(missing_ok=True)
-            raise Stopped
+            outcome = trainer.run(self._should_stop, bar)
         report.losses, report.tokens = outcome.losses, outcome.tokens
         if not outcome.finished:
             raise Stopped
@@ -305,7 +300,7 @@ class Learning:
 
     def _decide(self, adapter: AdapterVersion, evidence: Evidence, verdict: Verdict, learned) -> None:
         decide = self.adapters.promote if verdict.promoted else self.adapters.reject
-        with self.store.transaction() as db:  # never an adapter without the note of what it learned from
+        with self.store.transaction() as db:  # a kill in between must not leave a verdict on a round that goes on
             decide(adapter.version, evidence.to_dict(), verdict.reason)
             if verdict.promoted:
                 self.buffer.mark_learned([s.id for s in learned], adapter.version)

@@ -137,6 +137,7 @@ class Runtime:
         """What a slice does, for a scheduler that holds the lock; its outcome in words."""
         if not self.refresh_embeddings(bars, should_stop):
             return "embedding the buffer anew, to be continued"
+        self.review()
         if self.scheduler.nothing_to_learn():
             return "embedded the buffer anew"
         report = self._learn(should_stop, bars)

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from .errors import DamagedDataError, UsageError
 from .home import make_home
-from .keyring import finish, open_sealer, rotate
+from .keyring import finish, open_sealer, read_key, rotate
 from .sealing import KEY_CHANGED, open_row, seal_row
 
 FILE_NAME = "idletune.db"
@@ -369,6 +369,11 @@ class Store:
             f"{self.path} is not a sound IdleTune database ({problem});"
             " put a backup in its place, or move it away to start anew"
         )
+
+
+def open_store(home: Path, settings) -> Store:
+    """The database alone, with the key the settings name; for what needs no model."""
+    return Store(home, key=read_key(Path(settings.key_file)) if settings.key_file else None)
 
 
 def check_bin(texts: tuple[str, ...], embedding_bytes: int, limit: int) -> None:
