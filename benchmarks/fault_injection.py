@@ -195,9 +195,10 @@ def prepare(folder: Path) -> Path:
     """The tiny model and its training graphs, in a process of their own: the one that forks stays small."""
     code = (
         "import sys; from pathlib import Path; from tiny_model import write_tiny_model\n"
-        "from idletune_export.training_graphs import export_training_graphs, shape_of\n"
+        "from idletune_export.training_graphs import export_training_graphs\n"
+        "from idletune.gguf_file import GgufFile; from idletune.training.shape import ModelShape\n"
         "folder = Path(sys.argv[1]); model = write_tiny_model(folder / 'tiny.gguf')\n"
-        "(folder / 'training').mkdir(); export_training_graphs(shape_of(model), folder / 'training')\n"
+        "export_training_graphs(ModelShape.of(GgufFile(model)).block, folder / 'training')\n"
     )
     environment = {**os.environ, "PYTHONPATH": sys.path[0]}
     subprocess.run([sys.executable, "-c", code, str(folder)], check=True, env=environment, capture_output=True)

@@ -17,7 +17,7 @@ SETTINGS = Settings(threads=1, rank=4, alpha=8.0, quiet_from=0, quiet_until=0)
 
 @pytest.fixture
 def runtime(tiny_path, tiny_graphs, home):
-    shutil.copytree(tiny_graphs, home / "graphs")
+    shutil.copytree(tiny_graphs.folder, home / "graphs")
     with Runtime(home, tiny_path, SETTINGS, sequences=1) as runtime:
         yield runtime
 

@@ -13,7 +13,7 @@ from idletune.runtime import Runtime
 from idletune.selection.policies import make_policy
 from idletune.store import BIN_BYTES, Store
 from stops import InTraining
-from test_runtime import SETTINGS, answer_all, observe
+from loop import SETTINGS, answer_all, observe
 
 KEY = b"k" * 32
 
@@ -21,7 +21,7 @@ KEY = b"k" * 32
 @pytest.fixture
 def open_runtime(tiny_path, tiny_graphs, home):
     def opened(key=None):
-        shutil.copytree(tiny_graphs, home / "graphs", dirs_exist_ok=True)
+        shutil.copytree(tiny_graphs.folder, home / "graphs", dirs_exist_ok=True)
         return Runtime(home, tiny_path, SETTINGS, sequences=2, key=key)
 
     return opened

@@ -38,7 +38,7 @@ def deny_sockets():
 def whole_loop(home, model):
     from idletune.cli import main
     from idletune.runtime import Runtime
-    from test_runtime import SETTINGS, answer_all, observe
+    from loop import SETTINGS, answer_all, observe
 
     with Runtime(home, model, SETTINGS, sequences=2) as runtime:
         runtime.chat("hello, who is there?")

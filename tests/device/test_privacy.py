@@ -16,7 +16,7 @@ from idletune.privacy import export_data
 from idletune.runtime import Runtime
 from idletune.store import Store
 from stops import InTraining
-from test_runtime import SETTINGS, answer_all, observe
+from loop import SETTINGS, answer_all, observe
 
 KEY = b"k" * 32
 QUICK = replace(SETTINGS, epochs=4, paraphrases=1, rouge_least=0.0, rouge_most=1.0, system="you are Plumbus")
@@ -26,7 +26,7 @@ WORDS = (b"plumbus", b"Plumbus", b"about bread", b"a reply")
 @pytest.fixture
 def open_runtime(tiny_path, tiny_graphs, home):
     def opened(key=None, settings=QUICK):
-        shutil.copytree(tiny_graphs, home / "graphs", dirs_exist_ok=True)
+        shutil.copytree(tiny_graphs.folder, home / "graphs", dirs_exist_ok=True)
         return Runtime(home, tiny_path, settings, sequences=2, key=key)
 
     return opened

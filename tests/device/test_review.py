@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 from idletune.review import Review, mean_and_error
-from test_runtime import SETTINGS, answer_all, observe, open_runtime  # noqa: F401  (a fixture)
+from loop import SETTINGS, answer_all, observe, open_tiny_runtime
 
 
 @pytest.fixture
-def learned(open_runtime):  # noqa: F811
-    with open_runtime() as runtime:
+def learned(tiny_path, tiny_graphs, home):
+    with open_tiny_runtime(tiny_path, tiny_graphs, home)() as runtime:
         observe(runtime, 8)
         answer_all(runtime, "aaaa aaaa aaaa")
         assert runtime.learn().verdict.promoted
