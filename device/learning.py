@@ -23,7 +23,7 @@ from .progress import no_bars
 from .refresh import mark_due
 from .rouge import rouge1
 from .rounds import LEAST_ANSWERS, begin_round, open_round
-from .settings import Settings, cores
+from .settings import Settings
 from .store import Store
 from .synthesis import SynthesisReport, Synthesizer
 from .training.graph_files import find_graphs
@@ -221,7 +221,7 @@ class Learning:
         return plan_memory(lora, self.graphs, max(s.row_tokens, s.example_tokens), s.memory_mb, cached_tokens)
 
     def _layers(self, lora: Lora, plan: MemoryPlan) -> Layers:
-        threads = self.settings.threads or cores()
+        threads = self.settings.threads
         weights = Weights(
             self.gguf, self.shape, self.graphs.vectors, threads=threads,
             resident=plan.resident, resident_output=plan.resident_output,

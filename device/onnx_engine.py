@@ -14,8 +14,8 @@ import onnxruntime as ort
 from .engine import Item
 from .errors import DamagedDataError, UsageError
 from .gguf_file import GgufFile
+from .onnx_session import open_session
 from .sampling import Sampler
-from .settings import cores
 from .tokenizer import Tokenizer
 from .training.weights import Unpacker
 
@@ -38,7 +38,7 @@ class OnnxEngine:
         folder = onnx_folder(Path(path))
         self._description = _read(folder / DESCRIPTION)
         self._tokenizer = Tokenizer(folder / TOKENIZER)
-        self._session = _open_session(folder / MODEL, threads or cores())
+        self._session = open_session(folder / MODEL, threads)
         self.cells, self.hidden = cells, self._description["hidden"]
         self.vocabulary = self._description["vocabulary"]
         self.metadata = {
@@ -52,7 +52,7 @@ class OnnxEngine:
         self._caches: dict[int, list[ort.OrtValue]] = {}
         self._lengths: dict[int, int] = {}
         self._adapter: dict[str, ort.OrtValue] = {}
-        self._threads = threads or cores()
+        self._threads = threads
 
     def close(self) -> None:
         self._session = None
@@ -196,18 +196,6 @@ def _read_onnx_adapter(path: Path) -> dict[str, np.ndarray]:
     except Exception as error:  # onnxruntime raises its own types
         raise DamagedDataError(f"{path} is not an ONNX Runtime adapter of an IdleTune model ({error})") from None
     return arrays
-
-
-def _open_session(path: Path, threads: int) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
-    # Training has a pool of its own; waiting threads must not take its cores.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    try:
-        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime raises its own types
-        raise DamagedDataError(f"{path} does not load ({error}); copy the bundle again") from None
 
 
 def _read(path: Path) -> dict:

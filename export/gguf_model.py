@@ -96,7 +96,10 @@ def load_config(folder: Path):
 
     values = read_json(folder / "config.json")
     architecture = by_model_type(values.get("model_type", "?"))
-    return AutoConfig.for_model(architecture.model_type, **{k: v for k, v in values.items() if k != "model_type"})
+    try:
+        return AutoConfig.for_model(architecture.model_type, **{k: v for k, v in values.items() if k != "model_type"})
+    except (KeyError, TypeError, ValueError) as error:  # as transformers finds values missing or strange
+        raise UsageError(f"{folder / 'config.json'} cannot be read as a {architecture.model_type}: {error}") from None
 
 
 def read_tensors(folder: Path, wanted: set[str]):

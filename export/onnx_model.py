@@ -11,9 +11,11 @@
 import io
 import json
 import logging
+import multiprocessing
 import shutil
 import tempfile
 import warnings
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
@@ -83,7 +85,16 @@ def _adds_bos(tokenizer: dict, settings: dict) -> bool:
 
 
 def _export(folder: Path, output: Path) -> None:
-    """optimum's export, in float32, with the KV cache; its own chatter is left out."""
+    """optimum's export, in float32, with the KV cache.
+
+    In a process of its own: optimum opens sessions with threads of their own, which ONNX Runtime refuses
+    where sessions share a pool (see idletune.onnx_session).
+    """
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+        process.submit(_export_here, folder, output).result()
+
+
+def _export_here(folder: Path, output: Path) -> None:
     import transformers
     from optimum.exporters.onnx import main_export
 

@@ -12,7 +12,6 @@ import onnx
 import torch
 from idletune.errors import DamagedDataError
 from idletune.gguf_file import GgufFile
-from idletune.settings import cores
 from idletune.training.graph_files import find_graphs
 from idletune.training.layers import Layers
 from idletune.training.lora import Lora
@@ -66,8 +65,8 @@ def check_training_graphs(base: Path, folder: Path, texts: list[list[int]]) -> T
     shape = ModelShape.of(GgufFile(base))
     lora = _random_adapter(shape)
     graphs = find_graphs(shape.block, [folder])
-    weights = Weights(GgufFile(base), shape, graphs.vectors, threads=cores())
-    layers = Layers(weights, graphs, lora, threads=cores(), recompute=True)
+    weights = Weights(GgufFile(base), shape, graphs.vectors, threads=0)
+    layers = Layers(weights, graphs, lora, threads=0, recompute=True)
     row = make_row([Example(np.array(t, np.int32), np.array([*t[1:], IGNORED], np.int32)) for t in texts])
     flat = np.zeros_like(lora.flat)
     loss, count = layers.gradients(row, flat, 1.0)

@@ -41,8 +41,7 @@ def test_it_is_served_and_training_starts_with_the_same_update(runtime, shape, t
     adapter = runtime.adopt(tmp_path / "server.gguf")
     assert runtime.model.adapter == adapter.path and adapter.reason == "adopted from server.gguf"
     assert (read_adapter(adapter.path, shape).flat == theirs.flat).all()
-    ours = Lora(shape, "q,k,v,o", 4, 8.0)
-    runtime._learning()._start(ours)
+    ours = runtime._learning()._new_lora()
     for mine, their in zip(ours.layers, theirs.layers):
         update = ours.scale * mine["attn_q.lora_b"] @ mine["attn_q.lora_a"]
         np.testing.assert_allclose(update, theirs.scale * their["attn_q.lora_b"] @ their["attn_q.lora_a"], rtol=1e-5)
@@ -51,8 +50,7 @@ def test_it_is_served_and_training_starts_with_the_same_update(runtime, shape, t
 def test_another_rank_is_served_but_not_started_from(runtime, shape, tmp_path):
     write(tmp_path / "server.gguf", shape, rank=2)
     runtime.adopt(tmp_path / "server.gguf")
-    ours = Lora(shape, "q,k,v,o", 4, 8.0)
-    runtime._learning()._start(ours)
+    ours = runtime._learning()._new_lora()
     assert (ours.flat == Lora(shape, "q,k,v,o", 4, 8.0).initialize(SETTINGS.seed).flat).all()
 
 

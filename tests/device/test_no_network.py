@@ -57,7 +57,7 @@ def whole_loop(home, model):
 def test_the_whole_loop_makes_no_socket(tmp_path, tiny_path, tiny_graphs, what):
     model = tmp_path / "model.gguf"
     model.write_bytes(tiny_path.read_bytes())
-    (tmp_path / "training").symlink_to(tiny_graphs)
+    (tmp_path / "training").symlink_to(tiny_graphs.folder)
     command = [sys.executable, __file__, str(tmp_path / "home"), str(model), what]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     if what == "loop":
@@ -67,7 +67,7 @@ def test_the_whole_loop_makes_no_socket(tmp_path, tiny_path, tiny_graphs, what):
 
 
 if __name__ == "__main__":
-    sys.path[:0] = [str(Path(__file__).parent)]
+    sys.path[:0] = [str(Path(__file__).parents[1])]
     deny_sockets()
     if sys.argv[3] == "socket":
         import socket

@@ -177,7 +177,9 @@ def test_bad_input_is_one_line_and_leaves_nothing(capsys, copy, tmp_path):
     (copy / "tokenizer.json").unlink()
     assert "no tokenizer at" in attempt()
     config = json.loads((copy / "config.json").read_text())
-    (copy / "config.json").write_text(json.dumps(config | {"rope_scaling": {"rope_type": "llama3"}}))
+    scaling = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
+    scaling["original_max_position_embeddings"] = 64
+    (copy / "config.json").write_text(json.dumps(config | {"rope_scaling": scaling}))
     assert "rope scaling 'llama3'" in attempt()
     (copy / "config.json").write_text(json.dumps(config | {"model_type": "mamba"}))
     assert "architecture 'mamba' is unknown" in attempt()

@@ -2,8 +2,8 @@
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import pytest
+from idletune.onnx_session import open_session
 from idletune_export.int4 import ImportanceQuantizer, quantize_blocks
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
@@ -35,7 +35,7 @@ def quantized(weights, importance=None):
         quantizer.node_quantizer = ImportanceQuantizer(quantizer.algo_config, {"product": importance})
     quantizer.process()
     assert [node.op_type for node in quantizer.model.model.graph.node] == ["MatMulNBits"]
-    session = ort.InferenceSession(quantizer.model.model.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = open_session(quantizer.model.model.SerializeToString())
     onnx.checker.check_model(model)
     return session.run(None, {"x": np.eye(COLUMNS, dtype=np.float32)})[0].T
 

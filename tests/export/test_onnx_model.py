@@ -8,6 +8,7 @@ from idletune.base_model import BaseModel
 from idletune.chat_template import conversation
 from idletune.cli import main
 from idletune.errors import DamagedDataError, UsageError
+from idletune.onnx_session import open_session
 from idletune.runtime import Runtime
 from idletune.settings import Settings
 from idletune_export.adapter_files import Adapter, Base, convert_adapter, write_peft_folder
@@ -105,7 +106,7 @@ def test_onnxruntimes_own_adapters_do_the_same(folder, adapter, model):
     model.load_adapter(adapter / "adapter.onnx_adapter")
     ours = model.logits(tokens)
     model.remove_adapter()
-    session = ort.InferenceSession(str(folder / "onnx" / "base.onnx"), providers=["CPUExecutionProvider"])
+    session = open_session(folder / "onnx" / "base.onnx")
     loaded, options = ort.LoraAdapter(), ort.RunOptions()
     loaded.Load(str(adapter / "adapter.onnx_adapter"))
     options.add_active_adapter(loaded)

@@ -74,5 +74,5 @@ def test_shipped_unpack_graphs_are_the_exported_ones(tmp_path):
         assert path.read_bytes() == (tmp_path / path.name).read_bytes(), path.name
 
 
-def test_what_ships_is_small():
-    assert sum(p.stat().st_size for p in PACKAGED_GRAPHS.rglob("*") if p.is_file()) < 200_000
+def test_what_ships_is_small():  # for two models
+    assert sum(p.stat().st_size for p in PACKAGED_GRAPHS.rglob("*") if p.is_file()) < 300_000
