@@ -2,8 +2,10 @@
 
 Run: make bench-train, or python benchmarks/train_speed.py [--rounds N] [--threads N] [--bf16]
 Each side is a process of its own that takes one step (forward, backward, AdamW) when told to, so all see
-the same machine at the same time; medians are compared, memory is each process's peak. A further side does
-nothing but the step's products with frozen weights, in ONNX Runtime: the floor of any fp32 trainer.
+the same machine at the same time; medians are compared, memory is each process's peak. Rows are single
+sets of random tokens, and dialogue sets of the demo's story as training packs them; torch takes these as one
+packed row with a block-diagonal mask, and as a padded batch. A further side does nothing but the products of
+every token with the frozen weights, in ONNX Runtime: the floor of a trainer that shares nothing.
 """
 
 import argparse
@@ -11,24 +13,47 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from statistics import median
 
+import numpy as np
 from common import machine, make_layers, peak_mb, random_examples, write_results
+from idletune.training.rows import Example
 
-CASES = {"256": [256], "512": [512], "512 of 8 sets": [31, 96, 44, 120, 58, 27, 85, 51]}
+CASES = {"256, one set": (256, False), "512, one set": (512, False), "256, story": (256, True), "512, story": (512, True)}
 SIDES = {
     "ours": "idletune", "ours_small": "idletune, smallest memory", "torch_fp32": "torch + peft fp32",
-    "torch_bf16": "torch + peft bf16", "gemm": "frozen products alone, fp32",
+    "torch_padded": "torch + peft fp32, padded batch", "torch_bf16": "torch + peft bf16",
+    "gemm": "frozen products alone, fp32",
 }
 PLENTY_MB = 1500
+PAUSE = 0.5  # seconds between two sides: idle threads go on spinning for a while, and would take a core
+STORY = Path(__file__).parents[1] / "device" / "data" / "demo_stream.jsonl"
 
 
-def worker(side: str, case: str, model: Path, threads: int) -> None:
+def case_examples(case: str, model: Path) -> list[Example]:
+    """The case's sets, of as many tokens as it says (sets of the story: as many as fit)."""
+    from idletune.base_model import BaseModel
+    from idletune.dialogue import read_exchanges
+
+    tokens, story = CASES[case]
+    with BaseModel(model) as base:
+        if not story:
+            return random_examples([tokens], base.vocabulary)
+        encoded = [base.encode_exchange(e.question, e.response) for e in read_exchanges(STORY)[:50]]
+    ends = np.cumsum([len(example.tokens) for example in encoded])
+    return encoded[: int((ends <= tokens).sum())]
+
+
+def worker(side: str, rows: Path, model: Path, threads: int) -> None:
     """Takes a step for every line on standard input; prints seconds and peak memory in MB."""
+    with np.load(rows) as kept:
+        ends = np.cumsum(kept["lengths"])[:-1]
+        sets = [Example(*pair) for pair in zip(np.split(kept["tokens"], ends), np.split(kept["labels"], ends))]
     make = {"ours": our_step, "ours_small": our_step, "gemm": gemm_step}.get(side, torch_step)
-    take_step = make(side, case, model, threads)
+    take_step = make(side, sets, model, threads)
     print("ready", flush=True)
     for _ in sys.stdin:
         start = time.perf_counter()
@@ -37,21 +62,20 @@ def worker(side: str, case: str, model: Path, threads: int) -> None:
         print(json.dumps({"seconds": seconds, "loss": loss, "peak_mb": peak_mb()}), flush=True)
 
 
-def our_step(side: str, case: str, model: Path, threads: int):
-    import numpy as np
+def our_step(side: str, sets: list[Example], model: Path, threads: int):
     from idletune.errors import UsageError
     from idletune.training.optimizer import AdamW
     from idletune.training.rows import make_row
 
-    tokens, budget = sum(CASES[case]), PLENTY_MB
+    tokens, budget = len(make_row(sets).tokens), PLENTY_MB
     if side == "ours_small":
         try:
             make_layers(model, tokens, 1, threads)
         except UsageError as error:  # which names the smallest budget
             budget = int(str(error).split("at least ")[1].split()[0])
     layers, plan = make_layers(model, tokens, budget, threads)
-    print(f"{case}: {plan}", file=sys.stderr)
-    lora, sets = layers.lora, random_examples(CASES[case], layers.shape.vocabulary)
+    print(f"{tokens} tokens: {plan}", file=sys.stderr)
+    lora = layers.lora
     optimizer = AdamW(lora.size)
 
     def step() -> float:
@@ -63,28 +87,25 @@ def our_step(side: str, case: str, model: Path, threads: int):
     return step
 
 
-def gemm_step(side: str, case: str, model: Path, threads: int):
+def gemm_step(side: str, sets: list[Example], model: Path, threads: int):
     """Forward and backward products of all layers and the head (on labelled positions), from resident weights."""
-    import numpy as np
-    import onnx
-    import onnxruntime as ort
     from idletune.gguf_file import GgufFile
+    from idletune.onnx_session import open_session
     from idletune.training.shape import ModelShape
     from onnx import TensorProto, helper
 
-    shape, options = ModelShape.of(GgufFile(model)), ort.SessionOptions()
-    options.intra_op_num_threads = threads
+    shape = ModelShape.of(GgufFile(model))
 
     def product(rows: int, inner: int, columns: int):
         names = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [None, None]) for n in ("a", "b", "c")]
         node = helper.make_node("Gemm", ["a", "b"], ["c"], transB=1)
         graph = helper.make_graph([node], "product", names[:2], names[2:])
         proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
-        session = ort.InferenceSession(onnx.ModelProto.SerializeToString(proto), options)
+        session = open_session(proto.SerializeToString(), threads)
         feeds = {"a": np.ones((rows, inner), np.float32), "b": np.ones((columns, inner), np.float32)}
         return lambda: session.run(None, feeds)
 
-    tokens, labelled = sum(CASES[case]), sum(n // 2 - (n % 2 == 0) for n in CASES[case])
+    tokens, labelled = sum(len(e.tokens) for e in sets), sum(int((e.labels >= 0).sum()) for e in sets)
     layer = [product(tokens, *pair) for r, c in shape.linear_shapes().values() for pair in ((c, r), (r, c))]
     part = 4096
     head = [product(labelled, shape.hidden, part), product(labelled, part, shape.hidden)]
@@ -101,7 +122,7 @@ def gemm_step(side: str, case: str, model: Path, threads: int):
     return step
 
 
-def torch_step(side: str, case: str, path: Path, threads: int):
+def torch_step(side: str, sets: list[Example], path: Path, threads: int):
     import torch
     from idletune.gguf_file import GgufFile
     from idletune.training.lora import Lora
@@ -115,19 +136,13 @@ def torch_step(side: str, case: str, path: Path, threads: int):
     if side == "torch_bf16":
         model = model.to(torch.bfloat16)
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-4)
-    sets = random_examples(CASES[case], shape.vocabulary)
-    longest = max(len(e.tokens) for e in sets)  # a padded batch, as a PEFT script makes one
-    ids, labels = torch.zeros(len(sets), longest, dtype=torch.long), torch.full((len(sets), longest), -100)
-    attention = torch.zeros(len(sets), longest, dtype=torch.long)
-    for i, example in enumerate(sets):
-        n = len(example.tokens)
-        ids[i, :n], attention[i, :n] = torch.from_numpy(example.tokens), 1
-        labels[i, 1:n] = torch.from_numpy(example.labels[:-1])  # transformers shifts labels itself
-    attention = attention if len(sets) > 1 else None
+    inputs = {name: torch.from_numpy(a) for name, a in (padded if side == "torch_padded" else packed)(sets).items()}
+    if "attention_mask" in inputs and inputs["attention_mask"].is_floating_point():
+        inputs["attention_mask"] = inputs["attention_mask"].to(model.dtype)
 
     def step() -> float:
         optimizer.zero_grad()
-        loss = model(input_ids=ids, labels=labels, attention_mask=attention).loss
+        loss = model(**inputs).loss
         loss.backward()
         optimizer.step()
         return loss.item()
@@ -135,11 +150,35 @@ def torch_step(side: str, case: str, path: Path, threads: int):
     return step
 
 
+def packed(sets: list[Example]) -> dict[str, np.ndarray]:
+    """One row without padding: position ids that start anew, and a mask that keeps the sets apart."""
+    tokens = np.concatenate([e.tokens for e in sets]).astype(np.int64)[None]
+    labels = np.concatenate([np.insert(e.labels[:-1], 0, -100) for e in sets]).astype(np.int64)[None]
+    inputs = {"input_ids": tokens, "labels": labels}  # transformers shifts labels itself
+    if len(sets) > 1:
+        lengths = [len(e.tokens) for e in sets]
+        owner = np.repeat(np.arange(len(sets)), lengths)
+        seen = (owner[:, None] == owner) & np.tri(len(owner), dtype=bool)
+        inputs["attention_mask"] = np.where(seen, 0, np.finfo(np.float32).min).astype(np.float32)[None, None]
+        inputs["position_ids"] = np.concatenate([np.arange(n) for n in lengths])[None]
+    return inputs
+
+
+def padded(sets: list[Example]) -> dict[str, np.ndarray]:
+    """A batch as long as the longest set."""
+    shape = len(sets), max(len(e.tokens) for e in sets)
+    ids, attention, labels = np.zeros(shape, np.int64), np.zeros(shape, np.int64), np.full(shape, -100)
+    for i, example in enumerate(sets):
+        n = len(example.tokens)
+        ids[i, :n], attention[i, :n], labels[i, 1:n] = example.tokens, 1, example.labels[:-1]
+    return {"input_ids": ids, "attention_mask": attention, "labels": labels}
+
+
 class Side:
     """A worker process and the steps it took."""
 
-    def __init__(self, side: str, case: str, arguments):
-        command = [sys.executable, __file__, "--worker", side, "--case", case, "--model", str(arguments.model)]
+    def __init__(self, side: str, rows: Path, arguments):
+        command = [sys.executable, __file__, "--worker", side, "--rows", str(rows), "--model", str(arguments.model)]
         command += ["--threads", str(arguments.threads)]
         environment = {**os.environ, "OMP_NUM_THREADS": str(arguments.threads)}
         self.process = subprocess.Popen(
@@ -165,15 +204,23 @@ class Side:
 
 def measure(case: str, names: list[str], arguments) -> dict:
     """All sides on one case, a step each in turn."""
-    sides = {name: Side(name, case, arguments) for name in names}
+    sets = case_examples(case, arguments.model)
+    if len(sets) == 1:
+        names = [name for name in names if name != "torch_padded"]
+    with tempfile.TemporaryDirectory() as folder:
+        rows = Path(folder) / "rows.npz"
+        lengths = [len(e.tokens) for e in sets]
+        np.savez(rows, lengths=lengths, **{k: np.concatenate([getattr(e, k) for e in sets]) for k in ("tokens", "labels")})
+        sides = {name: Side(name, rows, arguments) for name in names}
     for _ in range(arguments.rounds + 2):
         for side in sides.values():
             side.step()
+            time.sleep(PAUSE)
     found = {name: side.close() for name, side in sides.items()}
-    tokens = sum(CASES[case])
     for numbers in found.values():
-        numbers["tokens_per_second"] = round(tokens / numbers["seconds"], 1)
+        numbers["tokens_per_second"] = round(sum(lengths) / numbers["seconds"], 1)
         numbers["ours_is_faster_by"] = round(numbers["seconds"] / found["ours"]["seconds"], 3)
+    found["sets"], found["tokens"] = len(sets), sum(lengths)
     found["memory_of_torch_fp32"] = round(found["ours_small"]["peak_mb"] / found["torch_fp32"]["peak_mb"], 3)
     return found
 
@@ -198,9 +245,10 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=Path(os.environ.get("IDLETUNE_MODEL", "")))
     parser.add_argument("--case", choices=CASES)
     parser.add_argument("--worker", choices=SIDES, help=argparse.SUPPRESS)
+    parser.add_argument("--rows", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker:
-        return worker(arguments.worker, arguments.case, arguments.model, arguments.threads)
+        return worker(arguments.worker, arguments.rows, arguments.model, arguments.threads)
     names = [name for name in SIDES if name != "torch_bf16" or arguments.bf16]
     cases = [arguments.case] if arguments.case else list(CASES)
     results = {"threads": arguments.threads, "cases": {case: measure(case, names, arguments) for case in cases}}

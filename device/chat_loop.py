@@ -18,8 +18,8 @@ ASKING = "   was this a good answer? [y]es, [n]o and write a better one, [s]kip,
 class ChatLoop:
     """Reads lines until the end of input; `read` and `write` are replaced in tests."""
 
-    def __init__(self, runtime: Runtime, read=input, write=None):
-        self.runtime, self.read = runtime, read
+    def __init__(self, runtime: Runtime, read=None, write=None):
+        self.runtime, self.read = runtime, read or input
         self.write = write or self._print
         self.commands = {
             "/train": self.train, "/status": self.status, "/rollback": self.rollback, "/forget": self.forget,

@@ -20,7 +20,7 @@ class Measures:
 
     def trainer(self, name: str, trainer, examples: list[Example]) -> float:
         """Mean loss in the trainer, in nats per labelled token."""
-        rows = plan_rows([len(e.tokens) for e in examples], self.row_tokens, range(len(examples)))
+        rows = plan_rows(examples, self.row_tokens, range(len(examples)))
         return self._mean(name, trainer.evaluate, [[examples[i] for i in row] for row in rows])
 
     def engine(self, name: str, model, examples: list[Example]) -> float:

@@ -10,7 +10,7 @@ import io
 import json
 import warnings
 from contextlib import redirect_stdout
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import onnx
@@ -24,7 +24,7 @@ from .architectures import ARCHITECTURES, Block, Rows
 
 OPSET = 20
 VARIANTS = {"attention": ATTENTION, "all": LINEARS}  # which linear layers may carry an adapter
-ROW_INPUTS = ("cos", "sin", "slots", "places", "mask")
+ROW_INPUTS = tuple(field.name for field in fields(Rows))
 
 
 class _Call(torch.nn.Module):
@@ -77,25 +77,28 @@ def unlike_sizes(shape: BlockShape, count: int) -> list[int]:
     return [prime for prime in (5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43) if prime not in taken][:count]
 
 
-def example_rows(shape: BlockShape, tokens: int, slots: int, longest: int) -> Rows:
+def example_rows(shape: BlockShape, tokens: int, slots: int, longest: int, keys: int) -> Rows:
     """Inputs of plausible shapes for tracing."""
-    return Rows(
-        torch.randn(tokens, shape.head_dim), torch.randn(tokens, shape.head_dim),
-        torch.randint(0, tokens, (slots, longest)), torch.arange(tokens), torch.zeros(slots, longest, longest),
+    return Rows(  # a tensor each: tracing takes the same tensor twice for one input
+        cos=torch.randn(tokens, shape.head_dim), sin=torch.randn(tokens, shape.head_dim),
+        slots=torch.randint(0, tokens, (slots, longest)), places=torch.arange(tokens),
+        keys=torch.randint(0, tokens, (slots, keys)), key_places=torch.arange(tokens),
+        shared=torch.zeros(tokens, dtype=torch.long), mask=torch.zeros(slots, longest, keys),
     )
 
 
 def block_inputs(block: Block, targets) -> tuple[dict, dict]:
     """Example inputs of a block and their free axes, in the graph's input order."""
-    rank, slots, longest, tokens = unlike_sizes(block.shape, 4)
-    dim = {name: torch.export.Dim(name, min=2, max=1 << 20) for name in ("T", "B", "L")}
+    rank, slots, longest, keys, tokens = unlike_sizes(block.shape, 5)
+    dim = {name: torch.export.Dim(name, min=2, max=1 << 20) for name in ("T", "B", "L", "K")}
     rank_dim = torch.export.Dim("R", min=2, max=1024)
-    rows = example_rows(block.shape, tokens, slots, longest)
+    rows = example_rows(block.shape, tokens, slots, longest, keys)
     inputs = {"x": torch.randn(len(rows.cos), block.shape.hidden), **vars(rows)}
     free = {
         "dy": {0: dim["T"]}, "x": {0: dim["T"]}, "cos": {0: dim["T"]}, "sin": {0: dim["T"]},
         "slots": {0: dim["B"], 1: dim["L"]}, "places": {0: dim["T"]},
-        "mask": {0: dim["B"], 1: dim["L"], 2: dim["L"]},
+        "keys": {0: dim["B"], 1: dim["K"]}, "key_places": {0: dim["T"]}, "shared": {0: dim["T"]},
+        "mask": {0: dim["B"], 1: dim["L"], 2: dim["K"]},
     }
     linears = block.shape.linear_shapes()
     inputs |= {name: torch.randn(size) * 0.05 for name, size in (block.vector_sizes() | linears).items()}

@@ -15,7 +15,7 @@ class ActivationCache:
 
     def __init__(self, layers: Layers, examples: list[Example], row_tokens: int):
         self._layers, self._examples = layers, examples
-        groups = plan_rows([len(e.tokens) for e in examples], row_tokens, np.arange(len(examples)))
+        groups = plan_rows(examples, row_tokens, np.arange(len(examples)))
         self._group_of = {index: group for group in groups for index in group}
         self._kept: dict[int, np.ndarray] = {}
 
@@ -25,8 +25,5 @@ class ActivationCache:
         return self._kept[index]
 
     def _fill(self, group: list[int]) -> None:
-        sets = [self._examples[index] for index in group]
-        values, at = self._layers.entering(make_row(sets)), 0
-        for index, example in zip(group, sets):
-            self._kept[index] = values[at : at + len(example.tokens)]
-            at += len(example.tokens)
+        row = make_row([self._examples[index] for index in group])
+        self._kept.update(zip(group, row.parts(self._layers.entering(row))))

@@ -149,8 +149,8 @@ class RowInputs:
     def _make(self, attention: Attention) -> dict[str, np.ndarray]:
         row = self._row
         cos, sin = rotary_angles(row.positions, self._shape.head_dim, attention.rope_base, self._pairs)
-        mask = row.mask_within(attention.window)
-        return {"cos": cos, "sin": sin, "slots": row.slots, "places": row.places, "mask": mask, "scale": self._scale}
+        mask = row.layout.mask_within(attention.window, row.positions)
+        return {"cos": cos, "sin": sin, "scale": self._scale, **vars(row.layout), "mask": mask}
 
 
 def _gradient_name(name: str) -> str:

@@ -59,7 +59,7 @@ class Trainer:
         while self.done < len(self.rows):
             row = self._row(self.rows[self.done])
             outcome.losses.append(self._micro_step(row))
-            outcome.tokens += len(row.tokens)
+            outcome.tokens += row.whole_tokens
             if progress:
                 progress(self.done, f"loss {outcome.losses[-1]:.3f}")
             stop = should_stop() and self.done < len(self.rows)
@@ -103,11 +103,10 @@ class Trainer:
         return True
 
     def _plan(self) -> list[list[int]]:
-        lengths = [len(example.tokens) for example in self.examples]
         rows = []
         for epoch in range(self.settings.epochs):
-            order = np.random.default_rng([self.settings.seed, epoch]).permutation(len(lengths))
-            rows += plan_rows(lengths, self.settings.row_tokens, order)
+            order = np.random.default_rng([self.settings.seed, epoch]).permutation(len(self.examples))
+            rows += plan_rows(self.examples, self.settings.row_tokens, order)
         return rows
 
     def _row(self, sets: list[int]) -> Row:
@@ -153,8 +152,8 @@ class Trainer:
 
 def evaluate(layers: Layers, examples: list[Example], row_tokens: int) -> tuple[float, int]:
     """Summed loss in nats over the examples' labelled tokens, and their number."""
-    lengths, total, count = [len(example.tokens) for example in examples], 0.0, 0
-    for row in plan_rows(lengths, row_tokens, np.arange(len(examples))):
+    total, count = 0.0, 0
+    for row in plan_rows(examples, row_tokens, np.arange(len(examples))):
         loss, labelled = layers.loss(make_row([examples[i] for i in row]))
         total, count = total + loss, count + labelled
     return total, count

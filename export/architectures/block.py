@@ -30,7 +30,7 @@ class Permuted(torch.autograd.Function):
 class Slots(torch.autograd.Function):
     """Rows of x rearranged by `index`; `inverse` leads back, so the gradient is a gather as well.
 
-    Exact because padding slots attend to nothing but themselves: whatever gradient they carry is dropped.
+    Exact because padding attends to nothing but itself: whatever gradient it carries is dropped.
     """
 
     @staticmethod
@@ -44,15 +44,38 @@ class Slots(torch.autograd.Function):
         return gradient.index_select(0, inverse), None, None
 
 
+class Keys(torch.autograd.Function):
+    """Rows of x as the slots' keys (B, K), where the beginning all sets share stands in every slot.
+
+    A token's gradient is that of its own place and, for the shared ones, the sum over the slots of column
+    `shared`; for all others that is column 0, which nobody attends to.
+    """
+
+    @staticmethod
+    def forward(ctx, x, keys, places, shared):
+        ctx.save_for_backward(keys, places, shared)
+        return x.index_select(0, keys.reshape(-1))
+
+    @staticmethod
+    def backward(ctx, gradient):
+        keys, places, shared = ctx.saved_tensors
+        in_slots = gradient.reshape(*keys.shape, gradient.shape[-1]).sum(0).index_select(0, shared)
+        return gradient.index_select(0, places) + in_slots, None, None, None
+
+
 @dataclass
 class Rows:
-    """How the tokens of a row sit: slots (B, L), places (T,), mask (B, L, L), and rotary cos and sin
-    (T, head_dim), where sin carries the sign of its turn."""
+    """How the tokens of a row sit: rotary cos and sin (T, head_dim), where sin carries the sign of its turn;
+    slots (B, L) of queries and keys (B, K), tokens by number; places and key_places (T,), where each token
+    sits in those; shared (T,), see `Keys`; mask (B, L, K)."""
 
     cos: torch.Tensor
     sin: torch.Tensor
     slots: torch.Tensor
     places: torch.Tensor
+    keys: torch.Tensor
+    key_places: torch.Tensor
+    shared: torch.Tensor
     mask: torch.Tensor
 
 
@@ -115,19 +138,19 @@ class Block:
         return turned.reshape(-1, heads * self.shape.head_dim)
 
     def attend(self, q, k, v, w, rows: Rows):
-        s, (b, n) = self.shape, rows.slots.shape
+        s, (b, n), m = self.shape, rows.slots.shape, rows.keys.shape[1]
         group = s.heads // s.kv_heads
-        order = rows.slots.reshape(-1)
+        order, keys = rows.slots.reshape(-1), (rows.keys, rows.key_places, rows.shared)
         q = Slots.apply(self.rotate(q, s.heads, w, "attn_q_norm", rows), order, rows.places)
-        k = Slots.apply(self.rotate(k, s.kv_heads, w, "attn_k_norm", rows), order, rows.places)
-        v = Slots.apply(v, order, rows.places)
+        k = Keys.apply(self.rotate(k, s.kv_heads, w, "attn_k_norm", rows), *keys)
+        v = Keys.apply(v, *keys)
         # Grouped queries share their key: fold the group into the rows of one product, no copies of K and V.
         q = q.reshape(b, n, s.kv_heads, group, s.head_dim).permute(0, 2, 3, 1, 4)
         q = (q * (1 / math.sqrt(s.head_dim))).reshape(b, s.kv_heads, group * n, s.head_dim)
-        k = k.reshape(b, n, s.kv_heads, s.head_dim).permute(0, 2, 3, 1)
-        v = v.reshape(b, n, s.kv_heads, s.head_dim).permute(0, 2, 1, 3)
-        scores = torch.matmul(q, k).reshape(b, s.kv_heads, group, n, n) + rows.mask[:, None, None]
-        weights = torch.softmax(scores, -1).reshape(b, s.kv_heads, group * n, n)
+        k = k.reshape(b, m, s.kv_heads, s.head_dim).permute(0, 2, 3, 1)
+        v = v.reshape(b, m, s.kv_heads, s.head_dim).permute(0, 2, 1, 3)
+        scores = torch.matmul(q, k).reshape(b, s.kv_heads, group, n, m) + rows.mask[:, None, None]
+        weights = torch.softmax(scores, -1).reshape(b, s.kv_heads, group * n, m)
         o = torch.matmul(weights, v).reshape(b, s.kv_heads, group, n, s.head_dim).permute(0, 3, 1, 2, 4)
         o = o.reshape(b * n, s.heads * s.head_dim)
         return Slots.apply(o, rows.places, order)

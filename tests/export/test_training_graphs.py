@@ -6,8 +6,8 @@ from dataclasses import fields
 import numpy as np
 import onnx
 import pytest
-from idletune.training.rows import Example, make_row
 from idletune.training.graph_files import PACKAGED_GRAPHS
+from idletune.training.rows import lay_out
 from idletune.training.shape import BlockShape
 from idletune_export.training_graphs import export_training_graphs
 from idletune_export.unpack_graphs import export_unpack_graphs
@@ -25,12 +25,10 @@ def made(tmp_path_factory):
 
 
 def random_inputs(graph, seed=0):
-    """Inputs of a row of two sets, by the graph's own names and shapes."""
-    rng = np.random.default_rng(seed)
-    sets = [Example(np.zeros(n, np.int32), np.zeros(n, np.int32)) for n in (13, 6)]
-    row = make_row(sets)
-    sizes = {"T": 19, "B": row.slots.shape[0], "L": row.slots.shape[1], "R": 4, "n": 7, "V": 50}
-    inputs = {"slots": row.slots, "places": row.places, "mask": row.mask, "scale": np.array(2.0, np.float32)}
+    """Inputs of a row of two sets with a common beginning, by the graph's own names and shapes."""
+    rng, layout = np.random.default_rng(seed), lay_out(3, [13, 6])
+    sizes = {"T": 22, "B": 2, "L": 13, "R": 4, "n": 7, "V": 50}
+    inputs = {**vars(layout), "scale": np.array(2.0, np.float32)}
     for value in graph.graph.input:
         if value.name not in inputs:
             dims = [d.dim_value or sizes[d.dim_param] for d in value.type.tensor_type.shape.dim]

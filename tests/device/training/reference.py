@@ -30,13 +30,15 @@ def make_layers(
     return Layers(weights, graphs, lora, threads=threads, recompute=recompute)
 
 
-def random_examples(vocabulary, lengths, seed=0):
+def random_examples(vocabulary, lengths, seed=0, shared=0):
+    """Examples of the given lengths; their first `shared` tokens are the same, and carry no labels."""
     rng = np.random.default_rng(seed)
-    examples = []
+    beginning, examples = rng.integers(0, vocabulary, shared), []
     for n in lengths:
         labels = rng.integers(0, vocabulary, n).astype(np.int32)
-        labels[: n // 2] = IGNORED
-        examples.append(Example(rng.integers(0, vocabulary, n).astype(np.int32), labels))
+        labels[: max(n // 2, shared)] = IGNORED
+        tokens = np.concatenate([beginning, rng.integers(0, vocabulary, n - shared)])
+        examples.append(Example(tokens.astype(np.int32), labels))
     return examples
 
 

@@ -1,46 +1,84 @@
 import numpy as np
 import pytest
 from idletune.errors import UsageError
-from idletune.training.rows import IGNORED, Example, make_row, plan_rows
+from idletune.training.rows import IGNORED, MASKED, Example, make_row, plan_rows, shared_beginning
 
 
-def example(n, start=0):
+def example(n, start=0, shared=0):
+    """`shared` tokens that all examples have, then tokens of its own; labels on the latter."""
+    tokens = np.concatenate([1000 + np.arange(shared), np.arange(start, start + n - shared)]).astype(np.int32)
     labels = np.arange(n, dtype=np.int32)
-    labels[-1] = IGNORED
-    return Example(np.arange(start, start + n, dtype=np.int32), labels)
+    labels[:shared] = labels[-1] = IGNORED
+    return Example(tokens, labels)
+
+
+def examples(lengths, shared=0):
+    return [example(n, 100 * i, shared) for i, n in enumerate(lengths)]
 
 
 def test_rows_hold_every_set_once_and_stay_short():
-    lengths = list(np.random.default_rng(0).integers(1, 90, 60))
-    rows = plan_rows(lengths, 128, np.random.default_rng(1).permutation(60))
-    assert sorted(i for row in rows for i in row) == list(range(60))
-    assert all(sum(lengths[i] for i in row) <= 128 for row in rows)
+    lengths = list(np.random.default_rng(0).integers(4, 90, 60))
+    for shared in (0, 3):
+        made = examples(lengths, shared)
+        rows = plan_rows(made, 128, np.random.default_rng(1).permutation(60))
+        assert sorted(i for row in rows for i in row) == list(range(60))
+        assert all(len(make_row([made[i] for i in row]).tokens) <= 128 for row in rows)
+    assert len(rows) < len(plan_rows(examples(lengths), 128, np.arange(60)))
 
 
 def test_a_set_longer_than_a_row_gets_its_own():
-    assert plan_rows([10, 300, 10], 128, np.arange(3)) == [[0], [1], [2]]
+    assert plan_rows(examples([10, 300, 10]), 128, np.arange(3)) == [[0], [1], [2]]
 
 
-def test_a_token_sees_its_own_set_up_to_itself_and_nothing_else():
-    lengths = [5, 12, 3, 7, 1]
-    row = make_row([example(n, 100 * i) for i, n in enumerate(lengths)])
-    owner = np.repeat(np.arange(5), lengths)
-    assert row.slots.reshape(-1)[row.places].tolist() == list(range(28))
-    longest = row.slots.shape[1]
-    assert longest == 12 and row.slots.shape[0] == 3  # 12; 7+5; 3+1
-    for token in range(28):
-        slot, at = divmod(int(row.places[token]), longest)
-        seen = {int(row.slots[slot, j]) for j in np.flatnonzero(row.mask[slot, at] == 0)}
-        assert seen == {t for t in range(28) if owner[t] == owner[token] and t <= token}
-    assert row.positions.tolist() == [p for n in lengths for p in range(n)]
+@pytest.mark.parametrize("shared", [0, 2])
+def test_a_token_sees_its_own_set_up_to_itself_and_nothing_else(shared):
+    lengths = [5, 12, 3, 7, 4]
+    sets = examples(lengths, shared)
+    row = make_row(sets)
+    layout, longest = row.layout, row.layout.slots.shape[1]
+    assert row.whole_tokens == 31 and len(row.tokens) == 31 - 4 * shared and longest == 12 - shared
+    assert layout.slots.reshape(-1)[layout.places].tolist() == list(range(len(row.tokens)))
+    assert layout.keys.reshape(-1)[layout.key_places].tolist() == list(range(len(row.tokens)))
+    for whole, tokens, positions in zip(sets, row.parts(row.tokens), row.parts(row.positions)):
+        assert tokens.tolist() == whole.tokens.tolist() and positions.tolist() == list(range(len(tokens)))
+    for numbers in row.parts(np.arange(len(row.tokens))):
+        for i, token in enumerate(numbers):
+            slot, at = divmod(int(layout.places[token]), longest)
+            seen = layout.keys[slot, layout.mask[slot, at] == 0]
+            assert sorted(seen) == sorted(numbers[: i + 1])
+
+
+def test_a_local_layer_looks_back_a_window():
+    row = make_row(examples([5, 12, 3, 7, 4], shared=2))
+    layout, longest = row.layout, row.layout.slots.shape[1]
+    mask = layout.mask_within(3, row.positions)
+    for numbers in row.parts(np.arange(len(row.tokens))):
+        for i, token in enumerate(numbers):
+            slot, at = divmod(int(layout.places[token]), longest)
+            assert sorted(layout.keys[slot, mask[slot, at] == 0]) == sorted(numbers[max(0, i - 2) : i + 1])
+    assert layout.mask_within(0, row.positions) is layout.mask is layout.mask_within(12, row.positions)
 
 
 def test_padding_attends_to_itself_alone():
-    row = make_row([example(6), example(4)])
-    used = set(row.places.tolist())
-    for place in set(range(row.slots.size)) - used:
-        slot, at = divmod(place, row.slots.shape[1])
-        assert np.flatnonzero(row.mask[slot, at] == 0).tolist() == [at]
+    layout = make_row(examples([6, 4])).layout
+    used = set(layout.places.tolist())
+    for place in set(range(layout.slots.size)) - used:
+        slot, at = divmod(place, layout.slots.shape[1])
+        assert np.flatnonzero(layout.mask[slot, at] == 0).tolist() == [1 + at]
+
+
+def test_what_is_shared_carries_no_label_and_leaves_each_set_a_token():
+    sets = examples([9, 6], shared=4)
+    assert shared_beginning(sets) == 4 and shared_beginning(sets[:1]) == 0
+    sets[0].labels[2] = 7
+    assert shared_beginning(sets) == 2
+    twins = [example(6, shared=6)] * 2
+    assert shared_beginning(twins) == 5
+
+
+def test_nobody_looks_at_the_first_column():
+    layout = make_row(examples([9, 6, 7], shared=4)).layout
+    assert (layout.mask[:, :, 0] == MASKED).all()
 
 
 def test_a_row_without_labels_is_refused():
