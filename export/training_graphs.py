@@ -81,6 +81,7 @@ def example_rows(shape: BlockShape, tokens: int, slots: int, longest: int, keys:
     """Inputs of plausible shapes for tracing."""
     return Rows(  # a tensor each: tracing takes the same tensor twice for one input
         cos=torch.randn(tokens, shape.head_dim), sin=torch.randn(tokens, shape.head_dim),
+        turn=torch.randn(shape.head_dim, shape.head_dim),
         slots=torch.randint(0, tokens, (slots, longest)), places=torch.arange(tokens),
         keys=torch.randint(0, tokens, (slots, keys)), key_places=torch.arange(tokens),
         shared=torch.zeros(tokens, dtype=torch.long), mask=torch.zeros(slots, longest, keys),

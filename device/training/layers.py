@@ -13,7 +13,7 @@ from .graph import Graph
 from .graph_files import GraphFiles
 from .head import Head
 from .lora import Lora
-from .rows import Row, rotary_angles
+from .rows import Row, rotary_angles, rotary_turn
 from .shape import ATTENTION, Attention, ModelShape
 from .weights import Weights
 
@@ -148,9 +148,11 @@ class RowInputs:
 
     def _make(self, attention: Attention) -> dict[str, np.ndarray]:
         row = self._row
-        cos, sin = rotary_angles(row.positions, self._shape.head_dim, attention.rope_base, self._pairs)
+        head_dim = self._shape.head_dim
+        cos, sin = rotary_angles(row.positions, head_dim, attention.rope_base, self._pairs)
         mask = row.layout.mask_within(attention.window, row.positions)
-        return {"cos": cos, "sin": sin, "scale": self._scale, **vars(row.layout), "mask": mask}
+        turn = rotary_turn(head_dim, self._pairs)
+        return {"cos": cos, "sin": sin, "turn": turn, "scale": self._scale, **vars(row.layout), "mask": mask}
 
 
 def _gradient_name(name: str) -> str:

@@ -163,15 +163,18 @@ def _fit(lengths: list[int]) -> tuple[list[int], list[int], int]:
 
 
 def rotary_angles(positions: np.ndarray, head_dim: int, base: float, pairs: str) -> tuple[np.ndarray, np.ndarray]:
-    """cos and signed sin, float32 (T, head_dim); `pairs` are "neighbours" (GGUF's llama layout) or "halves".
-
-    Rotation of a pair (a, b): (a cos - b sin, b cos + a sin); the graph swaps a pair and adds sin times it.
-    """
+    """cos and sin, float32 (T, head_dim), of the values of a head; `pairs` are "neighbours" (GGUF's llama layout)
+    or "halves". Rotation of a pair (a, b): (a cos - b sin, b cos + a sin); see `rotary_turn`."""
     angles = positions[:, None] * base ** (-np.arange(0, head_dim, 2) / head_dim)
-    signs = np.ones((2, head_dim // 2))
-    signs[0] = -1
-    angles, signs = np.stack([angles, angles], axis=1), signs[None]
-    if pairs == "neighbours":
-        angles, signs = angles.swapaxes(1, 2), signs.swapaxes(1, 2)
-    flat = angles.reshape(len(positions), head_dim)
-    return np.cos(flat).astype(np.float32), (np.sin(flat) * signs.reshape(1, head_dim)).astype(np.float32)
+    angles = np.repeat(angles, 2, axis=1) if pairs == "neighbours" else np.tile(angles, 2)
+    return np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
+
+
+def rotary_turn(head_dim: int, pairs: str) -> np.ndarray:
+    """What takes a head's values to their partners, signed as sin needs them: x @ turn is (-b, a) for (a, b)."""
+    half, places = head_dim // 2, np.arange(head_dim)
+    partner = places ^ 1 if pairs == "neighbours" else (places + half) % head_dim
+    first = places % 2 == 0 if pairs == "neighbours" else places < half
+    turn = np.zeros((head_dim, head_dim), np.float32)
+    turn[partner, places] = np.where(first, -1, 1)
+    return turn

@@ -13,18 +13,20 @@ import torch.nn.functional as F
 from idletune.training.shape import ATTENTION, BlockShape
 
 
-class Permuted(torch.autograd.Function):
-    """x gathered along its last axis by a permutation that is its own inverse: the gradient is gathered alike."""
+class Silu(torch.autograd.Function):
+    """x * sigmoid(x), with a gradient of few steps: each one reads and writes a whole (T, feed_forward)."""
 
     @staticmethod
-    def forward(ctx, x, order):
-        ctx.save_for_backward(order)
-        return x.index_select(-1, order)
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x * torch.sigmoid(x)
 
     @staticmethod
     def backward(ctx, gradient):
-        (order,) = ctx.saved_tensors
-        return gradient.index_select(-1, order), None
+        (x,) = ctx.saved_tensors
+        s = torch.sigmoid(x)
+        y = x * s
+        return gradient * (s + y - y * s)
 
 
 class Slots(torch.autograd.Function):
@@ -65,12 +67,14 @@ class Keys(torch.autograd.Function):
 
 @dataclass
 class Rows:
-    """How the tokens of a row sit: rotary cos and sin (T, head_dim), where sin carries the sign of its turn;
+    """How the tokens of a row sit: rotary cos and sin (T, head_dim), and turn (head_dim, head_dim), which takes
+    a head's values to their signed rotary partners (as a product: gathers along the last axis are slow);
     slots (B, L) of queries and keys (B, K), tokens by number; places and key_places (T,), where each token
     sits in those; shared (T,), see `Keys`; mask (B, L, K)."""
 
     cos: torch.Tensor
     sin: torch.Tensor
+    turn: torch.Tensor
     slots: torch.Tensor
     places: torch.Tensor
     keys: torch.Tensor
@@ -105,13 +109,8 @@ class Block:
         widths = dict(q=q, k=kv, v=kv, o=q, mixed=h, middle=h, gate=f, up=f, narrowed=h)
         return {name: widths[name] for name in self.saved}
 
-    def rotary_order(self) -> torch.Tensor:
-        """Where each value's rotary partner sits in its head."""
-        places = torch.arange(self.shape.head_dim)
-        return places ^ 1 if self.rotary == "neighbours" else (places + len(places) // 2) % len(places)
-
     def activate(self, gate):
-        return gate * torch.sigmoid(gate)
+        return Silu.apply(gate)
 
     def norm(self, x, weight):
         return x * torch.rsqrt((x * x).mean(-1, keepdim=True) + self.shape.rms_eps) * weight
@@ -134,7 +133,7 @@ class Block:
         x = x.reshape(-1, heads, self.shape.head_dim)
         if norm in w:
             x = self.norm(x, w[norm])
-        turned = x * rows.cos.unsqueeze(1) + Permuted.apply(x, self.rotary_order()) * rows.sin.unsqueeze(1)
+        turned = x * rows.cos.unsqueeze(1) + torch.matmul(x, rows.turn) * rows.sin.unsqueeze(1)
         return turned.reshape(-1, heads * self.shape.head_dim)
 
     def attend(self, q, k, v, w, rows: Rows):
@@ -146,12 +145,12 @@ class Block:
         v = Keys.apply(v, *keys)
         # Grouped queries share their key: fold the group into the rows of one product, no copies of K and V.
         q = q.reshape(b, n, s.kv_heads, group, s.head_dim).permute(0, 2, 3, 1, 4)
-        q = (q * (1 / math.sqrt(s.head_dim))).reshape(b, s.kv_heads, group * n, s.head_dim)
-        k = k.reshape(b, m, s.kv_heads, s.head_dim).permute(0, 2, 3, 1)
-        v = v.reshape(b, m, s.kv_heads, s.head_dim).permute(0, 2, 1, 3)
-        scores = torch.matmul(q, k).reshape(b, s.kv_heads, group, n, m) + rows.mask[:, None, None]
-        weights = torch.softmax(scores, -1).reshape(b, s.kv_heads, group * n, m)
-        o = torch.matmul(weights, v).reshape(b, s.kv_heads, group, n, s.head_dim).permute(0, 3, 1, 2, 4)
+        q = (q * (1 / math.sqrt(s.head_dim))).reshape(b * s.kv_heads, group * n, s.head_dim)
+        k = k.reshape(b, m, s.kv_heads, s.head_dim).permute(0, 2, 3, 1).reshape(b * s.kv_heads, s.head_dim, m)
+        v = v.reshape(b, m, s.kv_heads, s.head_dim).permute(0, 2, 1, 3).reshape(b * s.kv_heads, m, s.head_dim)
+        scores = torch.bmm(q, k).reshape(b, s.kv_heads, group, n, m) + rows.mask[:, None, None]
+        weights = torch.softmax(scores, -1).reshape(b * s.kv_heads, group * n, m)
+        o = torch.bmm(weights, v).reshape(b, s.kv_heads, group, n, s.head_dim).permute(0, 3, 1, 2, 4)
         o = o.reshape(b * n, s.heads * s.head_dim)
         return Slots.apply(o, rows.places, order)
 
