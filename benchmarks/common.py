@@ -45,7 +45,7 @@ def random_examples(lengths: list[int], vocabulary: int, seed: int = 0):
 
 def make_layers(model: Path, row_tokens: int, memory_mb: int, threads: int, targets="q,k,v,o", rank=8, top_layers=0):
     """(Layers, MemoryPlan) over a GGUF file with a fresh adapter, within a memory budget."""
-    from idletune.gguf_file import GgufFile
+    from idletune.model.gguf_file import GgufFile
     from idletune.training.graph_files import find_graphs
     from idletune.training.layers import Layers
     from idletune.training.lora import Lora

@@ -196,7 +196,7 @@ def prepare(folder: Path) -> Path:
     code = (
         "import sys; from pathlib import Path; from tiny_model import write_tiny_model\n"
         "from idletune_export.training_graphs import export_training_graphs\n"
-        "from idletune.gguf_file import GgufFile; from idletune.training.shape import ModelShape\n"
+        "from idletune.model.gguf_file import GgufFile; from idletune.training.shape import ModelShape\n"
         "folder = Path(sys.argv[1]); model = write_tiny_model(folder / 'tiny.gguf')\n"
         "export_training_graphs(ModelShape.of(GgufFile(model)).block, folder / 'training')\n"
     )

@@ -18,13 +18,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-
-from idletune.adapters import KEPT_STATES, Adapters
-from idletune.base_model import Reply
 from idletune.errors import UsageError
+from idletune.learning.adapters import KEPT_STATES, Adapters
+from idletune.model.base_model import Reply
 from idletune.runtime import Runtime
 from idletune.settings import Settings
-from idletune.store import Store
+from idletune.state.store import Store
 from idletune.training.trainer import Trainer
 
 KEY = b"k" * 32

@@ -21,12 +21,12 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from fuzzed_states import fuzzed_states  # noqa: E402
 from hostile_replies import hostile_replies  # noqa: E402
 from idletune import termux  # noqa: E402
-from idletune.clock import Moment  # noqa: E402
-from idletune.device_state import DeviceState, parse_state, parse_termux  # noqa: E402
-from idletune.progress import Progress  # noqa: E402
+from idletune.commands.progress import Progress  # noqa: E402
+from idletune.schedule.clock import Moment  # noqa: E402
+from idletune.schedule.device_state import DeviceState, parse_state, parse_termux  # noqa: E402
+from idletune.schedule.state_sources import completed  # noqa: E402
+from idletune.schedule.windows import History, WindowPolicy  # noqa: E402
 from idletune.settings import Settings  # noqa: E402
-from idletune.state_sources import completed  # noqa: E402
-from idletune.windows import History, WindowPolicy  # noqa: E402
 from termux_programs import press  # noqa: E402
 from train_speed import machine  # noqa: E402
 

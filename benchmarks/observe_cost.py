@@ -14,8 +14,8 @@ from pathlib import Path
 from statistics import median
 
 from common import write_results
-from idletune.chat_template import conversation
 from idletune.dialogue import read_exchanges
+from idletune.model.chat_template import conversation
 from idletune.runtime import Runtime
 from idletune.settings import Settings
 

@@ -35,8 +35,8 @@ STORY = Path(__file__).parents[1] / "device" / "data" / "demo_stream.jsonl"
 
 def case_examples(case: str, model: Path) -> list[Example]:
     """The case's sets, of as many tokens as it says (sets of the story: as many as fit)."""
-    from idletune.base_model import BaseModel
     from idletune.dialogue import read_exchanges
+    from idletune.model.base_model import BaseModel
 
     tokens, story = CASES[case]
     with BaseModel(model) as base:
@@ -89,8 +89,8 @@ def our_step(side: str, sets: list[Example], model: Path, threads: int):
 
 def gemm_step(side: str, sets: list[Example], model: Path, threads: int):
     """Forward and backward products of all layers and the head (on labelled positions), from resident weights."""
-    from idletune.gguf_file import GgufFile
-    from idletune.onnx_session import open_session
+    from idletune.model.gguf_file import GgufFile
+    from idletune.model.onnx_session import open_session
     from idletune.training.shape import ModelShape
     from onnx import TensorProto, helper
 
@@ -124,7 +124,7 @@ def gemm_step(side: str, sets: list[Example], model: Path, threads: int):
 
 def torch_step(side: str, sets: list[Example], path: Path, threads: int):
     import torch
-    from idletune.gguf_file import GgufFile
+    from idletune.model.gguf_file import GgufFile
     from idletune.training.lora import Lora
     from idletune.training.shape import ModelShape
     from idletune_export.hugging_face_folder import load_gguf_model

@@ -14,11 +14,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from .adapters import describe
 from .dialogue import Exchange
 from .errors import UsageError
-from .learning import LearningReport
-from .rouge import rouge1
+from .learning.adapters import describe
+from .learning.night import LearningReport
+from .learning.rouge import rouge1
 from .runtime import Runtime
 
 HELD_OUT_SHARE = 5  # every last fifth in time

@@ -12,27 +12,27 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from .adapters import Adapters, AdapterVersion, describe
-from .annotation import AnnotationQueue, Prompt
-from .base_model import BaseModel, Reply
-from .buffer import Buffer
-from .bundle import check_bundle
+from .commands.progress import no_bars
 from .errors import UsageError
-from .gguf_file import GgufFile
-from .keyring import read_key
-from .learning import ADOPTED, Learning, LearningReport, serve
-from .lock import is_learning, learner_lock
-from .observation import Observation, Observer
-from .privacy import forget
-from .progress import no_bars
-from .refresh import refresh
-from .review import Review, review
-from .scheduler import Scheduler, Tick
+from .learning.adapters import Adapters, AdapterVersion, describe
+from .learning.night import ADOPTED, Learning, LearningReport, serve
+from .learning.refresh import refresh
+from .learning.review import Review, review
+from .model.base_model import BaseModel, Reply
+from .model.bundle import check_bundle
+from .model.gguf_file import GgufFile
+from .schedule.lock import is_learning, learner_lock
+from .schedule.scheduler import Scheduler, Tick
+from .schedule.state_sources import HostSource, make_source
 from .selection.lexicons import Lexicons
+from .selection.observation import Observation, Observer
 from .selection.policies import make_policy
 from .settings import Settings, load_settings
-from .state_sources import HostSource, make_source
-from .store import Store
+from .state.annotation import AnnotationQueue, Prompt
+from .state.buffer import Buffer
+from .state.keyring import read_key
+from .state.privacy import forget
+from .state.store import Store
 from .training.lora import read_adapter
 from .training.rows import Example
 from .training.shape import ModelShape

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from .errors import DamagedDataError, UsageError
 
-
 PERSONAL = ("system", "lexicons", "key_file")
 
 

@@ -15,7 +15,7 @@ import gguf
 import numpy as np
 from gguf.quants import dequantize, quantize
 from idletune.errors import DamagedDataError, UsageError
-from idletune.gguf_file import GgufFile
+from idletune.model.gguf_file import GgufFile
 
 from .gguf_model import load_config
 from .hugging_face_folder import read_config, read_json

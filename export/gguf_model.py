@@ -11,9 +11,9 @@ from pathlib import Path
 
 import gguf
 import numpy as np
+from idletune.commands.progress import no_bars
 from idletune.errors import DamagedDataError, UsageError
-from idletune.gguf_file import GgufFile
-from idletune.progress import no_bars
+from idletune.model.gguf_file import GgufFile
 from idletune.settings import cores
 
 from . import vocabulary
@@ -70,7 +70,7 @@ def quantize(source: Path, path: Path, kind: str, importance: dict[str, np.ndarr
 
     `importance` is float32 (columns,) by tensor name (see importance.py); it makes few bits lose less.
     """
-    from idletune.llama_engine import llama, silence
+    from idletune.model.llama_engine import llama, silence
 
     if kind not in QUANTIZATIONS:
         raise UsageError(f"quantization {kind!r} is unknown; choose from {', '.join(QUANTIZATIONS)}")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from idletune.llama_engine import llama
+from idletune.model.llama_engine import llama
 
 from .adapter_files import Base
 

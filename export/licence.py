@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from idletune.gguf_file import GgufFile
+from idletune.model.gguf_file import GgufFile
 
 FIELDS = (
     "name", "organization", "author", "license", "license.name", "license.link", "source.url", "base_model.0.repo_url",

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from idletune.onnx_engine import DESCRIPTION, MODEL, SCALE, TOKENIZER
+from idletune.model.onnx_engine import DESCRIPTION, MODEL, SCALE, TOKENIZER
 from onnx import TensorProto, helper, numpy_helper
 
 from .adapter_files import Base
@@ -88,7 +88,7 @@ def _export(folder: Path, output: Path) -> None:
     """optimum's export, in float32, with the KV cache.
 
     In a process of its own: optimum opens sessions with threads of their own, which ONNX Runtime refuses
-    where sessions share a pool (see idletune.onnx_session).
+    where sessions share a pool (see idletune.model.onnx_session).
     """
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
         process.submit(_export_here, folder, output).result()
@@ -241,7 +241,7 @@ def _save(model, path: Path) -> None:
 
 def export_onnx_model(folder: Path, output: Path, kind: str, reference, texts, scratch: Path, bars) -> dict:
     """Write one kind of ONNX model into `output` and measure it beside the original; returns the figures."""
-    from idletune.base_model import BaseModel
+    from idletune.model.base_model import BaseModel
 
     from .parity import compare
 

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import torch
 from idletune.errors import DamagedDataError
-from idletune.gguf_file import GgufFile
+from idletune.model.gguf_file import GgufFile
 from idletune.training.graph_files import find_graphs
 from idletune.training.layers import Layers
 from idletune.training.lora import Lora

@@ -3,7 +3,7 @@
 import shutil
 
 import numpy as np
-from idletune.base_model import Reply
+from idletune.model.base_model import Reply
 from idletune.runtime import Runtime
 from idletune.settings import Settings
 

@@ -1,0 +1,1 @@
+"""What to learn from: scores, lexicons, policies, nearest neighbours."""

@@ -1,0 +1,1 @@
+"""LoRA on quantized blocks, on the stock ONNX Runtime."""

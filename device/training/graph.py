@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..onnx_session import open_session
+from ..model.onnx_session import open_session
 
 
 class Graph:

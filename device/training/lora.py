@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import DamagedDataError, UsageError
-from ..gguf_file import GgufFile
+from ..model.gguf_file import GgufFile
 from .shape import TARGETS, ModelShape
 
 ADAPTER_TENSOR = re.compile(r"blk\.(\d+)\.(\w+)\.weight\.lora_[ab]")

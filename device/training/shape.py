@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import NamedTuple
 
 from ..errors import DamagedDataError, UsageError
-from ..gguf_file import GgufFile
+from ..model.gguf_file import GgufFile
 
 ARCHITECTURES = ("llama", "qwen2", "qwen3", "gemma3")
 ATTENTION = ("attn_q", "attn_k", "attn_v", "attn_output")

@@ -16,10 +16,10 @@ from zipfile import BadZipFile
 import numpy as np
 
 from ..errors import DamagedDataError, UsageError
+from ..state.files import PLAIN
 from .activations import ActivationCache
-from ..files import PLAIN
 from .layers import Layers
-from .lora import Lora, dropout_mask
+from .lora import dropout_mask
 from .optimizer import AdamW, clip, cosine
 from .rows import Example, Row, make_row, plan_rows
 

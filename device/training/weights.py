@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ..errors import UsageError
-from ..gguf_file import GgufFile
+from ..model.gguf_file import GgufFile
 from .graph import Graph
 from .graph_files import PACKAGED_GRAPHS
 from .shape import LINEARS, ModelShape

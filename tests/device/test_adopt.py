@@ -5,8 +5,8 @@ import shutil
 import numpy as np
 import pytest
 from idletune.errors import IdleTuneError
-from idletune.gguf_file import GgufFile, write_gguf
-from idletune.learning import ADOPTED
+from idletune.learning.night import ADOPTED
+from idletune.model.gguf_file import GgufFile, write_gguf
 from idletune.runtime import Runtime
 from idletune.settings import Settings
 from idletune.training.lora import Lora, read_adapter

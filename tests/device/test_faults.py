@@ -6,14 +6,14 @@ import time
 
 import numpy as np
 import pytest
-from idletune.annotation import AnnotationQueue
-from idletune.buffer import Buffer
 from idletune.dialogue import DialogueSet, Scores
 from idletune.runtime import Runtime
 from idletune.selection.policies import make_policy
-from idletune.store import BIN_BYTES, Store
-from stops import InTraining
+from idletune.state.annotation import AnnotationQueue
+from idletune.state.buffer import Buffer
+from idletune.state.store import BIN_BYTES, Store
 from loop import SETTINGS, answer_all, observe
+from stops import InTraining
 
 KEY = b"k" * 32
 

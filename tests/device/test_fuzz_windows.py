@@ -1,11 +1,11 @@
 from datetime import datetime
 
 from fuzzed_states import fuzzed_states
-from idletune.clock import Moment
-from idletune.device_state import DeviceState, parse_state, parse_termux
+from idletune.schedule.clock import Moment
+from idletune.schedule.device_state import DeviceState, parse_state, parse_termux
+from idletune.schedule.state_sources import completed
+from idletune.schedule.windows import History, WindowPolicy
 from idletune.settings import Settings
-from idletune.state_sources import completed
-from idletune.windows import History, WindowPolicy
 
 NIGHT = Moment(datetime(2026, 3, 2, 1, 0).timestamp(), 50_000.0, "boot")
 PLENTY = DeviceState(free_memory_mb=4000, free_disk_mb=9000)

@@ -11,12 +11,11 @@ import sys
 import time
 
 import numpy as np
-
-from idletune.annotation import AnnotationQueue
-from idletune.buffer import Buffer
 from idletune.dialogue import DialogueSet, Scores
 from idletune.selection.policies import make_policy
-from idletune.store import Store
+from idletune.state.annotation import AnnotationQueue
+from idletune.state.buffer import Buffer
+from idletune.state.store import Store
 
 ROUNDS = 25
 CAPACITY, HIDDEN = 256, 16

@@ -36,7 +36,7 @@ def deny_sockets():
 
 
 def whole_loop(home, model):
-    from idletune.cli import main
+    from idletune.commands.cli import main
     from idletune.runtime import Runtime
     from loop import SETTINGS, answer_all, observe
 

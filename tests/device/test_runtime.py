@@ -3,10 +3,10 @@
 from contextlib import contextmanager
 
 import pytest
-from idletune.chat_loop import ChatLoop
+from idletune.commands.chat_loop import ChatLoop
 from idletune.errors import DamagedDataError, UsageError
 from idletune.settings import Settings
-from idletune.store import Store
+from idletune.state.store import Store
 from loop import SETTINGS, answer_all, observe, open_tiny_runtime
 
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from idletune.gguf_file import GgufFile
-from idletune.refresh import embeddings_due
-from idletune.rounds import new_answers, open_round
+from idletune.learning.refresh import embeddings_due
+from idletune.learning.rounds import new_answers, open_round
+from idletune.model.gguf_file import GgufFile
 from idletune.settings import Settings
 from loop import SETTINGS, answer_all, observe, open_tiny_runtime
 

@@ -6,7 +6,7 @@ import gguf
 import numpy as np
 import pytest
 from idletune.errors import DamagedDataError, UsageError
-from idletune.gguf_file import GgufFile
+from idletune.model.gguf_file import GgufFile
 from idletune.training.lora import read_adapter
 from idletune.training.shape import ModelShape
 from idletune_export.adapter_files import Adapter, Base, convert_adapter, read_adapter_file, write_peft_folder

@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from idletune.bundle import check_bundle
+from idletune.model.bundle import check_bundle
 from idletune.runtime import Runtime
 from idletune.settings import Settings
 from idletune_export import bundle as bundle_module
@@ -45,7 +45,7 @@ def test_everything_is_there_and_vouched_for(bundle):
 def test_the_wheel_is_pure_python_and_carries_the_device(bundle):
     (wheel,) = bundle.glob("idletune-*-py3-none-any.whl")
     names = zipfile.ZipFile(wheel).namelist()
-    assert {"idletune/cli.py", "idletune/data/lexicons.json", "idletune/training/graphs/unpack/Q4_0.onnx"} < set(names)
+    assert {"idletune/commands/cli.py", "idletune/data/lexicons.json", "idletune/training/graphs/unpack/Q4_0.onnx"} < set(names)
 
 
 def test_the_device_starts_from_it(bundle, home):

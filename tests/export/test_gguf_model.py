@@ -5,8 +5,8 @@ import json
 import gguf
 import numpy as np
 import pytest
-from idletune.base_model import BaseModel
 from idletune.errors import DamagedDataError, UsageError
+from idletune.model.base_model import BaseModel
 from idletune_export.cli import main
 from idletune_export.gguf_model import quantize, write_gguf_model, write_quantized
 from idletune_export.hugging_face_folder import write_hugging_face_folder

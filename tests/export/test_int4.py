@@ -3,7 +3,7 @@
 import numpy as np
 import onnx
 import pytest
-from idletune.onnx_session import open_session
+from idletune.model.onnx_session import open_session
 from idletune_export.int4 import ImportanceQuantizer, quantize_blocks
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer

@@ -4,11 +4,11 @@ import shutil
 
 import numpy as np
 import pytest
-from idletune.base_model import BaseModel
-from idletune.chat_template import conversation
-from idletune.cli import main
+from idletune.commands.cli import main
 from idletune.errors import DamagedDataError, UsageError
-from idletune.onnx_session import open_session
+from idletune.model.base_model import BaseModel
+from idletune.model.chat_template import conversation
+from idletune.model.onnx_session import open_session
 from idletune.runtime import Runtime
 from idletune.settings import Settings
 from idletune_export.adapter_files import Adapter, Base, convert_adapter, write_peft_folder
@@ -186,7 +186,7 @@ def test_a_phone_without_llama_cpp_learns_too(folder, tiny_graphs, home):
 def test_the_command_line_and_what_is_missing(capsys, folder, tiny_path, home, monkeypatch, tmp_path):
     lines = iter(["hello", "/quit"])
     monkeypatch.setattr("builtins.input", lambda _: next(lines))
-    arguments = ["chat", "--backend", "onnx", "--set", "reply_tokens=3", "--set", "threads=1"]
+    arguments = ["chat", "--backend", "onnx", *("--set reply_tokens=3 --set threads=1 --set daily_limit=0".split())]
     assert main([*arguments, "--model", str(folder / "base.gguf")]) == 0
     assert main([*arguments, "--model", str(tiny_path)]) == 2
     assert "build the bundle with --onnx int4" in capsys.readouterr().err

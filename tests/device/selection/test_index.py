@@ -4,7 +4,6 @@ import sys
 
 import numpy as np
 import pytest
-
 from idletune.selection.index import FaissIndex, NumpyIndex, make_index
 
 

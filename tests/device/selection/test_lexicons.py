@@ -4,7 +4,6 @@ import json
 from importlib.util import find_spec
 
 import pytest
-
 from idletune.errors import DamagedDataError, UsageError
 from idletune.selection import lexicons as module
 from idletune.selection.lexicons import BUILTIN, Lexicons

@@ -4,11 +4,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-
 from idletune.dialogue import DialogueSet, Scores
 from idletune.errors import UsageError
 from idletune.selection.policies import (
-    ADD, DROP, POLICY_NAMES, BufferView, Dominance, KCenter, Placement, Reservoir, make_policy,
+    ADD,
+    DROP,
+    POLICY_NAMES,
+    BufferView,
+    Dominance,
+    KCenter,
+    Placement,
+    Reservoir,
+    make_policy,
 )
 from idletune.selection.scores import in_domain_dissimilarity
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from idletune.gguf_file import GgufFile
+from idletune.model.gguf_file import GgufFile
 from idletune.training.graph_files import find_graphs
 from idletune.training.layers import Layers
 from idletune.training.lora import Lora

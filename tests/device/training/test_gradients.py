@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from idletune.errors import DamagedDataError
-from idletune.gguf_file import GgufFile
+from idletune.model.gguf_file import GgufFile
 from idletune.training.activations import ActivationCache
 from idletune.training.graph_files import find_graphs
 from idletune.training.optimizer import AdamW
@@ -104,8 +104,8 @@ def test_a_model_with_nan_is_refused(tiny_path, tiny_graphs):
 
 def real_examples(model_path, conversations):
     """Real exchanges of mixed lengths, encoded as training encodes them."""
-    from idletune.base_model import BaseModel
     from idletune.dialogue import read_exchanges
+    from idletune.model.base_model import BaseModel
 
     exchanges = read_exchanges(conversations / "ubuntu_irc.jsonl", "irc_04", 40)
     with BaseModel(model_path, context_tokens=512) as model:

@@ -1,7 +1,6 @@
-import numpy as np
 import pytest
 from idletune.errors import DamagedDataError, UsageError
-from idletune.gguf_file import GgufFile, write_gguf
+from idletune.model.gguf_file import GgufFile, write_gguf
 from idletune.training.lora import Lora, read_adapter
 from idletune.training.shape import ModelShape
 

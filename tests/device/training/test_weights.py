@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from gguf.quants import dequantize
 from idletune.errors import UsageError
-from idletune.gguf_file import TENSOR_TYPES, TYPE_IDS, GgufFile
+from idletune.model.gguf_file import TENSOR_TYPES, TYPE_IDS, GgufFile
 from idletune.training.shape import ModelShape
 from idletune.training.weights import PLAIN_TYPES, SCALE_OFFSETS, Unpacker, Weights
 from tiny_model import write_tiny_model

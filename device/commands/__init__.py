@@ -1,0 +1,1 @@
+"""The command line: talking to it, its answers as tables and pictures."""

@@ -1,0 +1,40 @@
+"""The picture of a replay: how the buffer filled, and how the loss fell."""
+
+from pathlib import Path
+
+from ..replay import ReplayReport
+
+
+def draw(report: ReplayReport, path: Path) -> bool:
+    """Write a PNG (or SVG, by the name's ending); False where matplotlib is not installed."""
+    try:
+        import matplotlib
+    except ImportError:
+        return False
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4), layout="constrained")
+    _draw_buffer(left, report)
+    _draw_loss(right, report)
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)
+    return True
+
+
+def _draw_buffer(axes, report: ReplayReport) -> None:
+    seen, kept, replaced = zip(*report.fill)
+    axes.step(seen, kept, where="post", label="in the buffer")
+    axes.step(seen, replaced, where="post", linestyle="--", label="replaced so far")
+    axes.axhline(report.settings["bins"], color="0.6", linewidth=1, label="bins")
+    axes.set(xlabel="exchanges seen", ylabel="dialogue sets", title=f"{report.asked} of {report.seen} asked about")
+    axes.legend()
+
+
+def _draw_loss(axes, report: ReplayReport) -> None:
+    losses = report.learning.losses
+    axes.plot(range(1, len(losses) + 1), losses, alpha=0.6, label="training rows")
+    for measure, label, style in ((report.base, "base", ":"), (report.adapted, "adapted", "-")):
+        axes.axhline(measure.nll_llama_cpp, color="tab:red", linestyle=style, label=f"held out, {label}")
+    axes.set(xlabel="step", ylabel="nats per token", title="loss", ylim=(0, None))
+    axes.legend()

@@ -1,0 +1,1 @@
+"""What happens at night: paraphrases, training, the gate, and the adapters that came of it."""

@@ -1,0 +1,47 @@
+"""ONNX Runtime sessions of one process: they share a thread pool and an arena.
+
+A pool for each session would keep its threads spinning while another session works, which costs more than
+half the speed on two cores.
+"""
+
+from pathlib import Path
+
+import onnxruntime as ort
+
+from ..errors import DamagedDataError, UsageError
+from ..settings import cores
+
+_pool_threads: int | None = None
+
+
+def open_session(model: Path | bytes, threads: int = 0) -> ort.InferenceSession:
+    """Load a model; with 1 thread its results repeat bit for bit. 0 threads: as many as the process has, or cores.
+
+    Raises DamagedDataError when it does not load, UsageError when the process has another number of threads.
+    """
+    _share_threads_and_memory(threads)
+    options = ort.SessionOptions()
+    options.use_per_session_threads = False
+    options.add_session_config_entry("session.use_env_allocators", "1")
+    options.log_severity_level = 3
+    source = model if isinstance(model, bytes) else str(model)
+    try:
+        return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime raises its own types, one for each cause
+        name = "the graph" if isinstance(model, bytes) else model
+        raise DamagedDataError(f"{name} does not load ({error}); export it again, or copy the bundle again") from None
+
+
+def _share_threads_and_memory(threads: int) -> None:
+    """Set up the process-wide pool and arena; the first caller decides how many threads."""
+    global _pool_threads
+    if _pool_threads is None:
+        ort.set_global_thread_pool_sizes(threads or cores(), 1)
+        grow_by_need = ort.OrtArenaCfg({"arena_extend_strategy": 1})
+        cpu = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
+        ort.create_and_register_allocator(cpu, grow_by_need)
+        _pool_threads = threads or cores()
+    if threads not in (0, _pool_threads):
+        raise UsageError(
+            f"ONNX Runtime has {_pool_threads} threads in this process already, not {threads}; set threads before the first run"
+        )

@@ -1,0 +1,1 @@
+"""When to learn: the device's state, windows, slices, Termux."""

@@ -1,0 +1,40 @@
+"""One learner at a time for a home: an advisory lock that ends with its process, however that ends."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..errors import UsageError
+
+FILE_NAME = "learner.lock"
+
+
+@contextmanager
+def learner_lock(home: Path) -> Iterator[None]:
+    """Hold the home's lock; UsageError, at once, when another process (or this one) learns already."""
+    with open(os.open(home / FILE_NAME, os.O_RDWR | os.O_CREAT, 0o600), "r+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(
+                f"another IdleTune (process {file.read(20).strip() or 'unknown'}) is learning in {home};"
+                " wait until it has finished, or end it"
+            ) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def is_learning(home: Path) -> bool:
+    """Whether somebody holds the lock now."""
+    try:
+        with open(home / FILE_NAME) as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return False
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False

@@ -1,0 +1,161 @@
+"""IdleTune on Android by way of Termux: two jobs, a wake lock, and questions as notifications.
+
+- Android starts a job's script and forgets it: no time limit, no stop when the phone is unplugged. So the
+  learning job is `idletune tick`, which looks after itself.
+- A typed answer is the user's, or of whoever holds the phone: Termux:API puts it between double quotes into
+  a shell command line, escaping nothing but double quotes. Here it lands in a quoted heredoc, which the
+  shell reads not a character of, and never in an argument list. The heredoc's end begins with a double
+  quote: no line of a reply can, for its own are escaped. And nobody can guess the rest.
+- What a notification shows goes by standard input, so that no process list holds it.
+- Termux:API 0.51 runs the action it was first given, whatever button is pressed. The first
+  one of ours shows the question again, so that there no button records what the user did not say.
+"""
+
+import os
+import re
+import secrets
+import shlex
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..errors import UsageError
+from ..state.annotation import Prompt
+from .programs import output_of, run
+
+PROGRAMS = "termux-job-scheduler", "termux-notification", "termux-notification-remove", "termux-battery-status"
+LEARN_JOB, ASK_JOB = "7701", "7702"
+LEARN_PERIOD_MS, ASK_PERIOD_MS = 15 * 60_000, 60 * 60_000  # 15 minutes is Android's least
+NOTIFICATION = "idletune-question"
+LONGEST_SHOWN = 600  # characters of the question and of the reply
+KEPT_VARIABLES = "PATH", "IDLETUNE_MODEL", "LLAMA_CPP_LIB_PATH", "LD_LIBRARY_PATH", "PYTHONPATH"
+REPLY, MARK = "$REPLY", ">"
+
+LEARN = """\
+# One look, and a slice of learning if the window is open. A killed slice leaves the wake lock held.
+{idletune} tick
+[ $? -le 128 ] || termux-wake-unlock
+"""
+ASK = """\
+exec {idletune} ask --notify
+"""
+ANSWER = """\
+exec {idletune} answer --notify "$@"
+"""
+
+
+def available() -> bool:
+    return shutil.which("termux-job-scheduler") is not None
+
+
+def install(home: Path) -> str:
+    """Write the scripts into `home`/termux and schedule the jobs; says what was scheduled.
+
+    A second call replaces what the first did. Raises UsageError where Termux:API is missing or refuses.
+    """
+    missing = [name for name in PROGRAMS if not shutil.which(name)]
+    if missing:
+        raise UsageError(f"no {missing[0]} here; in Termux: pkg install termux-api, and the Termux:API app")
+    if not re.fullmatch(r"[^\x00-\x1f$]+", str(home.resolve())):
+        raise UsageError(f"the home {home} has a $ or a control character in its path; use another --home")
+    folder = scripts_folder(home)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for name, body in (("learn", LEARN), ("ask", ASK), ("answer", ANSWER)):
+        _write_script(folder / name, body, home)
+    always = ["--persisted", "true", "--network", "none"]
+    charging = [*always, "--charging", "true", "--period-ms", str(LEARN_PERIOD_MS)]
+    told = [_schedule(LEARN_JOB, folder / "learn", charging)]
+    told.append(_schedule(ASK_JOB, folder / "ask", [*always, "--period-ms", str(ASK_PERIOD_MS)]))
+    return "\n".join(told)
+
+
+def remove(home: Path) -> None:
+    """Undo `install`: jobs, notification and scripts. What was learned and answered stays."""
+    for job in (LEARN_JOB, ASK_JOB):
+        run(["termux-job-scheduler", "--cancel", "--job-id", job])
+    take_down()
+    shutil.rmtree(scripts_folder(home), ignore_errors=True)
+
+
+def scripts_folder(home: Path) -> Path:
+    return home.resolve() / "termux"
+
+
+@contextmanager
+def wake_lock() -> Iterator[None]:
+    """Keep the processor awake inside the block, where Termux can."""
+    if not shutil.which("termux-wake-lock"):
+        yield
+        return
+    output_of(["termux-wake-lock"])
+    try:
+        yield
+    finally:
+        output_of(["termux-wake-unlock"])
+
+
+def show(prompt: Prompt, home: Path, note: str = "") -> None:
+    """Put a question up as a notification with the buttons Good, Edit (typed in place) and Skip."""
+    if not (scripts_folder(home) / "answer").is_file():
+        raise UsageError("the notification's buttons have no script; run idletune termux install first")
+    shown = f"You: {_plain(prompt.question)}\nIt: {_plain(prompt.reply)}"
+    command = ["termux-notification", "--id", NOTIFICATION, "--title", "Was this a good answer?", "--alert-once"]
+    command += ["--action", shlex.quote(str(scripts_folder(home) / "ask"))]
+    for number, (label, verdict) in enumerate((("Good", "good"), ("Edit", "edit"), ("Skip", "skip")), start=1):
+        command += [f"--button{number}", label, f"--button{number}-action", action(home, verdict, prompt.id)]
+    run(command, input=f"{_plain(note)}\n{shown}" if note else shown)
+
+
+def take_down() -> None:
+    output_of(["termux-notification-remove", NOTIFICATION])
+
+
+def action(home: Path, verdict: str, prompt_id: int) -> str:
+    """The shell command of a button. Termux:API replaces $REPLY in it by the typed text between quotes."""
+    command = f"{shlex.quote(str(scripts_folder(home) / 'answer'))} {verdict} {int(prompt_id)}"
+    if verdict != "edit":
+        return command
+    # The mark keeps the reply's opening quote off the line's beginning. Of a line that begins as the end does,
+    # dash loses the next byte if it is not ASCII.
+    end = f'"{secrets.token_hex(16)}'
+    return f"{command} <<'{end}'\n{MARK}{REPLY}\n{end}\n"
+
+
+def typed_text(spliced: str) -> str:
+    """The text the user typed, from what reaches standard input: the mark, then in quotes, with \\" for a quote.
+
+    Raises UsageError for a text without these; it did not come from a reply.
+    """
+    typed, start = spliced.removesuffix("\n"), f'{MARK}"'
+    if len(typed) <= len(start) or not typed.startswith(start) or typed[-1] != '"':
+        raise UsageError(f"{len(typed)} characters that are no direct reply; answer from the notification")
+    return typed[len(start) : -1].replace('\\"', '"')
+
+
+def _write_script(path: Path, body: str, home: Path) -> None:
+    """Termux starts scripts with another environment than the one we run in now; so they bring it along."""
+    shell = shutil.which("sh") or "/bin/sh"
+    kept = {name: os.environ[name] for name in KEPT_VARIABLES if os.environ.get(name)}
+    exports = "\n".join(
+        f"export {name}={shlex.quote(value)}" for name, value in {**kept, "IDLETUNE_HOME": str(home.resolve())}.items()
+    )
+    idletune = f"{shlex.quote(sys.executable)} -m idletune.commands.cli"
+    text = f"#!{shell}\n# Written by `idletune termux install`.\n{exports}\n{body.format(idletune=idletune)}"
+    path.write_text(text, encoding="utf-8")
+    path.chmod(0o700)
+
+
+def _schedule(job: str, script: Path, options: list[str]) -> str:
+    told = run(["termux-job-scheduler", "--job-id", job, "--script", str(script), *options])
+    line = next((line for line in told.splitlines() if line.startswith("Scheduling")), told.strip())
+    if not line.endswith("response 1"):
+        raise UsageError(f"Android did not take job {job}: {line or 'no answer'}; is the Termux:API app installed?")
+    return line
+
+
+def _plain(text: str) -> str:
+    """One line without control characters, not longer than a notification shows."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return line if len(line) <= LONGEST_SHOWN else line[: LONGEST_SHOWN - 3] + "..."

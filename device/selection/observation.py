@@ -1,0 +1,48 @@
+"""Observing an exchange: its three scores, and the policy's decision about it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..dialogue import DialogueSet, Scores
+from ..state.buffer import Buffer, Offer
+from .lexicons import Lexicons
+from .scores import (
+    domain_specific_score,
+    dominant_domain,
+    entropy_of_embedding,
+    in_domain_dissimilarity,
+    text_embedding,
+    words,
+)
+
+
+@dataclass(frozen=True)
+class Observation:
+    """A scored dialogue set and what became of it."""
+
+    dialogue_set: DialogueSet
+    offer: Offer
+
+
+class Observer:
+    """Scores exchanges against the lexicons and the current buffer, and offers them to it."""
+
+    def __init__(self, buffer: Buffer, lexicons: Lexicons, eoe_reading: str):
+        self.buffer, self.lexicons, self.eoe_reading = buffer, lexicons, eoe_reading
+
+    def observe(self, question: str, reply: str, token_embeddings: np.ndarray, created: float) -> Observation:
+        """Place one exchange. `token_embeddings` float32 (n, hidden) of the question's and reply's tokens.
+
+        Only the question and the model's own reply are looked at: a reference answer does not exist yet.
+        """
+        spoken = words(f"{question}\n{reply}")
+        domain = dominant_domain(spoken, self.lexicons)
+        embedding = text_embedding(token_embeddings)
+        scores = Scores(
+            eoe=entropy_of_embedding(token_embeddings, self.eoe_reading),
+            dss=domain_specific_score(spoken, self.lexicons),
+            idd=in_domain_dissimilarity(embedding, self.buffer.embeddings(domain)),
+        )
+        candidate = DialogueSet(question, reply, domain, embedding, scores, created=created)
+        return Observation(candidate, self.buffer.offer(candidate))

@@ -1,0 +1,1 @@
+"""A simulated phone that lives a month in seconds, with the real scheduler."""

@@ -1,0 +1,252 @@
+"""The buffer: a fixed number of bins for the most telling dialogue sets of the user's stream.
+
+- The database is the truth. What a policy looks at (embeddings, domains, scores) is mirrored in memory and
+  brought up to date by one short query at each call, so that answers, training, forgetting and other
+  processes may change the database without telling the buffer.
+- Placing a set and counting it as seen are one transaction: random policies draw from that count.
+- Two kinds of set are never replaced: answered but not learned from yet (the user's work would be lost),
+  and the one the user is being asked about right now.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..dialogue import DialogueSet, Scores
+from ..errors import DamagedDataError, UsageError
+from ..selection.index import EmbeddingIndex, make_index
+from ..selection.policies import BufferView, Policy
+from ..selection.scores import entropy_of_embedding, text_embedding
+from .store import BIN_BYTES, Store, check_bin
+
+_PROTECTED = """
+    SELECT id, (answered_at IS NOT NULL AND learned_in IS NULL) OR EXISTS (
+        SELECT 1 FROM prompts WHERE dialogue_set_id = dialogue_sets.id AND state = 'shown'
+    ) AS protected FROM dialogue_sets ORDER BY id"""
+_INSERT = """
+    INSERT INTO dialogue_sets
+        (id, created, domain, eoe, dss, idd, answered_at, embedding, question, reply, response)
+    VALUES (:id, :created, :domain, :eoe, :dss, :idd, :answered_at, :embedding, :question, :reply, :response)"""
+_DELETE = "DELETE FROM dialogue_sets WHERE id = ?"
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What became of an offered set: the id it is kept under and the id it replaced, each or none."""
+
+    id: int | None = None
+    replaced: int | None = None
+
+    @property
+    def action(self) -> str:
+        return "dropped" if self.id is None else "kept" if self.replaced is None else "replaced"
+
+
+class Buffer:
+    """The buffered dialogue sets. `hidden` is the length of the base model's embeddings.
+
+    A lowered capacity deletes nothing: the buffer stays over it until sets are removed.
+    """
+
+    def __init__(
+        self, store: Store, policy: Policy, capacity: int = 128, bin_bytes: int = BIN_BYTES, *, hidden: int
+    ):
+        if capacity < 1:
+            raise UsageError(f"a buffer of {capacity} bins holds nothing; use 1 or more")
+        if bin_bytes <= 4 * hidden:
+            raise UsageError(f"an embedding takes {4 * hidden} of a bin's {bin_bytes} bytes; use larger bins")
+        self.capacity, self.bin_bytes, self.hidden = capacity, bin_bytes, hidden
+        self._store, self._policy = store, policy
+        self._stamp = None
+        self._synced()
+
+    def offer(self, dialogue_set: DialogueSet) -> Offer:
+        """Let the policy place a set. Its IDD has to be fresh; its id and tags are not kept.
+
+        Raises UsageError for a set that does not fit a bin; such a one does not count as seen.
+        """
+        self._check_embedding(dialogue_set.embedding)
+        self._check_rest(dialogue_set)
+        with self._store.transaction() as db:
+            view = self._synced().view(self.capacity, self._store.counter("seen"))
+            placement = self._policy.place(dialogue_set, view)
+            self._store.count("seen")
+            if placement.action == "drop":
+                return Offer()
+            if placement.replaces is not None:
+                assert placement.replaces not in _protected_ids(view), "a policy replaced a protected set"
+                db.execute(_DELETE, (placement.replaces,))
+            values = self._values(dialogue_set, self._store.next_id("dialogue_sets"))
+            db.execute(_INSERT, values)
+            return Offer(values["id"], placement.replaces)
+
+    def sets(self) -> list[DialogueSet]:
+        """All sets, oldest first. Their tags tell `answered_at`, `learned_in` and `held_out`."""
+        return [self._parse(row) for row in self._store.rows("SELECT * FROM dialogue_sets ORDER BY id")]
+
+    def get(self, id: int) -> DialogueSet:
+        """One set. Raises UsageError for an id that is not in the buffer."""
+        row = self._store.row("SELECT * FROM dialogue_sets WHERE id = ?", id)
+        if row is None:
+            raise UsageError(f"no dialogue set {id} in the buffer; it was replaced, removed or never kept")
+        return self._parse(row)
+
+    def __contains__(self, id: int) -> bool:
+        return self._store.row("SELECT 1 FROM dialogue_sets WHERE id = ?", id) is not None
+
+    def embeddings(self, domain: str | None = None) -> np.ndarray:
+        """A copy of the embeddings, float32 (n, hidden): all, or one domain's (for a new set's IDD)."""
+        with self._store.transaction():
+            rows = self._synced()
+            chosen = [row for row, name in enumerate(rows.domains) if domain in (None, name)]
+            return rows.embeddings[chosen]
+
+    def nearest(self, vector: np.ndarray, k: int) -> list[tuple[DialogueSet, float]]:
+        """The k sets nearest to a unit vector with their cosines, best first; fewer when there are fewer."""
+        with self._store.transaction():  # no other process may remove what was found
+            ids, similarities = self._synced().index.search(vector, k)
+            return [(self.get(int(id)), float(cosine)) for id, cosine in zip(ids, similarities)]
+
+    def remove(self, id: int) -> None:
+        """Delete a set, its open prompt and its synthetic sets. Raises UsageError for an unknown id."""
+        with self._store.transaction() as db:
+            self.get(id)
+            db.execute(_DELETE, (id,))
+
+    def refresh(self, id: int, token_embeddings: np.ndarray, reading: str = "token") -> None:
+        """Take a set's token embeddings from the model as it is now, so that all sets stay comparable.
+
+        Embedding and EOE change; DSS does not depend on the model, and the policies compute IDD anew.
+        """
+        embedding = text_embedding(token_embeddings)
+        self._check_embedding(embedding)
+        eoe = entropy_of_embedding(token_embeddings, reading)
+        with self._store.transaction() as db:
+            self.get(id)
+            sealed = self._store.seal("dialogue_sets", id, embedding=embedding.astype("<f4").tobytes())
+            db.execute("UPDATE dialogue_sets SET embedding = ?, eoe = ? WHERE id = ?", (sealed["embedding"], eoe, id))
+            self._store.count("refreshed")
+
+    def hold_out(self, ids: Iterable[int], held_out: bool = True) -> None:
+        """Keep answered sets out of training, to judge an adapter by them; or give them back."""
+        values = [(held_out, id) for id in ids]
+        with self._store.transaction() as db:
+            db.executemany("UPDATE dialogue_sets SET held_out = ? WHERE id = ?", values)
+
+    def mark_learned(self, ids: Iterable[int], version: int) -> None:
+        """Note the adapter that a night made of these sets (held-out ones too): they may be replaced now."""
+        values = [(version, id) for id in ids]
+        with self._store.transaction() as db:
+            db.executemany("UPDATE dialogue_sets SET learned_in = ? WHERE id = ?", values)
+
+    def __len__(self) -> int:
+        return self._store.rows("SELECT count(*) FROM dialogue_sets")[0][0]
+
+    def _check_embedding(self, embedding: np.ndarray) -> None:
+        assert embedding.shape == (self.hidden,), f"({self.hidden},) is expected, not {embedding.shape}"
+        assert np.isfinite(embedding).all(), "an embedding with NaN or infinity has no neighbours"
+
+    def _check_rest(self, dialogue_set: DialogueSet) -> None:
+        scores = dialogue_set.scores
+        assert np.isfinite([scores.eoe, scores.dss, scores.idd]).all(), f"scores must be finite: {scores}"
+        check_bin((dialogue_set.question, dialogue_set.reply), 4 * self.hidden, self.bin_bytes)
+        if dialogue_set.response is not None:
+            check_bin((dialogue_set.question, dialogue_set.response), 4 * self.hidden, self.bin_bytes)
+
+    def _values(self, new: DialogueSet, id: int) -> dict:
+        now = self._store.clock()
+        values = {
+            "created": new.created or now, "domain": new.domain, "eoe": new.scores.eoe, "dss": new.scores.dss,
+            "idd": new.scores.idd, "answered_at": None if new.response is None else now,
+            "embedding": new.embedding.astype("<f4").tobytes(),
+            "question": new.question, "reply": new.reply, "response": new.response,
+        }
+        # SQLite takes Python's numbers only
+        plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in values.items()}
+        return {"id": id, **self._store.seal("dialogue_sets", id, **plain)}
+
+    def _synced(self) -> "_Rows":
+        """The mirror, brought up to date.
+
+        It starts anew after a rollback, for an id may have been taken back, and after a refresh.
+        """
+        with self._store.transaction():
+            stamp = self._store.rollbacks, self._store.counter("refreshed")
+            if self._stamp != stamp:
+                self._rows, self._stamp = _Rows(self.capacity, self.hidden), stamp
+            protected = {row["id"]: bool(row["protected"]) for row in self._store.rows(_PROTECTED)}
+            for id in [id for id in self._rows.ids if id not in protected]:
+                self._rows.remove(id)
+            for id in [id for id in protected if id not in self._rows.place]:
+                self._rows.add(self.get(id))
+            self._rows.protected[: len(protected)] = [protected[id] for id in self._rows.ids]
+            return self._rows
+
+    def _parse(self, row) -> DialogueSet:
+        row = self._store.unseal("dialogue_sets", row["id"], row)
+        embedding = np.frombuffer(row["embedding"], dtype=np.uint8)
+        if embedding.size != 4 * self.hidden:
+            raise UsageError(
+                f"dialogue set {row['id']} has an embedding of {embedding.size // 4} values, the base model"
+                f" gives {self.hidden}; use the model it came from, or another home"
+            )
+        embedding = embedding.view("<f4").astype(np.float32)
+        if not np.isfinite(embedding).all():
+            raise DamagedDataError(f"dialogue set {row['id']} has a broken embedding; delete the set")
+        return DialogueSet(
+            row["question"], row["reply"], row["domain"], embedding,
+            Scores(row["eoe"], row["dss"], row["idd"]), row["id"], row["response"], row["created"],
+            {"answered_at": row["answered_at"], "learned_in": row["learned_in"],
+             "held_out": bool(row["held_out"])},
+        )
+
+
+class _Rows:
+    """The mirror in memory: dense columns in no order (a removed row's place goes to the last one)."""
+
+    def __init__(self, capacity: int, hidden: int):
+        self.ids: list[int] = []
+        self.place: dict[int, int] = {}  # id -> row
+        self.domains: list[str] = []
+        self.embeddings = np.zeros((capacity, hidden), np.float32)
+        self.eoe, self.dss = np.zeros(capacity), np.zeros(capacity)
+        self.protected = np.zeros(capacity, bool)
+        self.index: EmbeddingIndex = make_index(hidden)
+
+    def add(self, new: DialogueSet) -> None:
+        row = len(self.ids)
+        if row == len(self.embeddings):  # more sets than bins: the capacity was lowered
+            self._grow()
+        self.embeddings[row] = new.embedding
+        self.eoe[row], self.dss[row], self.protected[row] = new.scores.eoe, new.scores.dss, False
+        self.place[new.id] = row
+        self.ids.append(new.id)
+        self.domains.append(new.domain)
+        self.index.add(new.id, new.embedding)
+
+    def remove(self, id: int) -> None:
+        row, last = self.place.pop(id), len(self.ids) - 1
+        for column in (self.ids, self.domains, self.embeddings, self.eoe, self.dss, self.protected):
+            column[row] = column[last]
+        if row != last:
+            self.place[self.ids[row]] = row
+        self.ids.pop()
+        self.domains.pop()
+        self.index.remove(id)
+
+    def view(self, capacity: int, seen: int) -> BufferView:
+        n = len(self.ids)
+        return BufferView(
+            self.ids, self.embeddings[:n], self.domains, self.eoe[:n], self.dss[:n], self.protected[:n],
+            capacity, seen,
+        )
+
+    def _grow(self) -> None:
+        for name in ("embeddings", "eoe", "dss", "protected"):
+            column = getattr(self, name)
+            setattr(self, name, np.concatenate([column, np.zeros_like(column)]))
+
+
+def _protected_ids(view: BufferView) -> set[int]:
+    return {id for id, protected in zip(view.ids, view.protected) if protected}

@@ -1,0 +1,146 @@
+"""Encryption at rest: values and files sealed with AES-256-GCM, each bound to its place.
+
+Design choices:
+- What is sealed names the data key it was sealed with; the host's key only wraps data keys (keyring.py), so a
+  change of keys can be interrupted anywhere.
+- The place (table, column and row, or the file's name) is associated data: what was moved does not open.
+- Without a key an `Unsealed` stands in and everything stays as it is, readable with any SQLite or GGUF tool.
+"""
+
+import hashlib
+import hmac
+import os
+import struct
+
+from ..errors import DamagedDataError, UsageError
+
+KEY_BYTES = 32  # AES-256
+NONCE_BYTES, TAG_BYTES = 12, 16
+MAGIC = b"ITS1"
+HEADER = struct.Struct(f"<4sI{NONCE_BYTES}s")  # magic, data key, nonce
+# The columns that tell what the user talks of; the rest is numbers and times.
+SEALED_COLUMNS = {
+    "dialogue_sets": ("domain", "embedding", "question", "reply", "response"),
+    "synthetic_sets": ("question", "response"),
+}
+BINARY_COLUMNS = ("embedding",)
+KEY_CHANGED = "its key was changed by another IdleTune; open it again, with the new key"
+
+
+class Unsealed:
+    """No key: values pass as they are."""
+
+    newest = 0  # no data key
+    overhead = 0
+
+    def seal(self, data: bytes, place: str) -> bytes:
+        return data
+
+    def open(self, data: bytes, place: str) -> bytes:
+        if data_key_of(data):
+            raise UsageError(f"{place} is encrypted: {KEY_CHANGED}")
+        return data
+
+    def seal_value(self, value, place: str):
+        return value
+
+    def open_value(self, value, place: str, binary: bool):
+        if isinstance(value, bytes) and not binary:
+            raise UsageError(f"{place} is encrypted: {KEY_CHANGED}")
+        return value
+
+    def digest(self, plain_hash: str) -> str:
+        return plain_hash
+
+
+class Sealer:
+    """Seals with the newest of `secrets` (data key number to 64 bytes), opens with any of them.
+
+    A secret is the data key and, the same in all of them, the key of `digest`.
+    """
+
+    overhead = HEADER.size + TAG_BYTES  # bytes a sealed value is longer
+
+    def __init__(self, secrets: dict[int, bytes]):
+        self.secrets, self.newest = secrets, max(secrets)
+        self._ciphers = {number: aes_gcm(secret[:KEY_BYTES]) for number, secret in secrets.items()}
+
+    @property
+    def digest_key(self) -> bytes:
+        return self.secrets[self.newest][KEY_BYTES:]
+
+    def seal(self, data: bytes, place: str) -> bytes:
+        nonce = os.urandom(NONCE_BYTES)
+        sealed = self._ciphers[self.newest].encrypt(nonce, data, place.encode())
+        return HEADER.pack(MAGIC, self.newest, nonce) + sealed
+
+    def open(self, data: bytes, place: str) -> bytes:
+        """The plain bytes. DamagedDataError when they were changed or moved, UsageError for a key not held."""
+        number = data_key_of(data)
+        if number and number not in self._ciphers:
+            raise UsageError(f"{place} does not open: {KEY_CHANGED}")
+        try:
+            if not number:
+                raise ValueError
+            return self._ciphers[number].decrypt(HEADER.unpack_from(data)[2], data[HEADER.size :], place.encode())
+        except (ValueError, invalid_tag()):
+            raise DamagedDataError(f"{place} was changed since it was encrypted; delete it") from None
+
+    def seal_value(self, value: str | bytes | None, place: str) -> bytes | None:
+        if value is None:
+            return None
+        return self.seal(value.encode() if isinstance(value, str) else value, place)
+
+    def open_value(self, value: bytes | None, place: str, binary: bool) -> str | bytes | None:
+        if value is None:
+            return None
+        data = self.open(value if isinstance(value, bytes) else value.encode(), place)
+        return data if binary else data.decode()
+
+    def digest(self, plain_hash: str) -> str:
+        """A keyed hash of a hash: short questions cannot be guessed from it."""
+        return hmac.new(self.digest_key, plain_hash.encode(), hashlib.sha256).hexdigest()
+
+
+def seal_row(sealer: Unsealed | Sealer, table: str, id: int, values: dict) -> dict:
+    """A row's values with its private columns sealed; of the others none is touched."""
+    columns = SEALED_COLUMNS[table]
+    return {
+        name: sealer.seal_value(value, f"{table} {id} {name}") if name in columns else value
+        for name, value in values.items()
+    }
+
+
+def open_row(sealer: Unsealed | Sealer, table: str, id: int, row) -> dict:
+    """The inverse of `seal_row`, for a row or any part of it."""
+    columns = SEALED_COLUMNS[table]
+    return {
+        name: sealer.open_value(row[name], f"{table} {id} {name}", name in BINARY_COLUMNS)
+        if name in columns else row[name]
+        for name in row.keys()
+    }
+
+
+def data_key_of(data: bytes) -> int:
+    """The number of the data key some bytes were sealed with; 0 for plain ones."""
+    if len(data) < HEADER.size + TAG_BYTES or data[: len(MAGIC)] != MAGIC:
+        return 0
+    return HEADER.unpack_from(data)[1]
+
+
+def aes_gcm(key: bytes):
+    """AES-GCM of the `cryptography` package; UsageError where it is not installed."""
+    try:
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+    except ImportError:
+        raise UsageError(
+            "encryption needs the cryptography package; pip install 'idletune[encryption]'"
+            " (Termux: pkg install python-cryptography)"
+        ) from None
+    return AESGCM(key)
+
+
+def invalid_tag() -> type[Exception]:
+    from cryptography.exceptions import InvalidTag
+
+    return InvalidTag

@@ -1,0 +1,83 @@
+"""The command line as a person meets it: exit codes, one clear line, a replay end to end."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+from idletune.commands.cli import main
+
+FIELDS = {
+    "base", "adapted", "general_probe", "selected", "asked", "synthesized", "adapter", "seconds",
+    "tokens_per_second", "peak_rss_mb",
+}
+
+
+@pytest.fixture
+def conversation_file(tmp_path):
+    path = tmp_path / "talk.jsonl"
+    lines = [{"question": f"what about {i}?", "response": "aaaa aaaa aaaa", "user": "ann"} for i in range(30)]
+    path.write_text("\n".join(map(json.dumps, lines)))
+    return path
+
+
+def failed(capsys, *argv) -> str:
+    assert main([str(a) for a in argv]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("idletune: ") and error.count("\n") == 1 and "Traceback" not in error
+    return error
+
+
+def test_bad_input_is_one_line_and_exit_code_2(capsys, tmp_path, tiny_path, conversation_file):
+    cut = tmp_path / "cut.gguf"
+    cut.write_bytes(tiny_path.read_bytes()[:-999])
+    assert "truncated" in failed(capsys, "status", "--model", cut)
+    assert "no base model" in failed(capsys, "status", "--model", tmp_path / "none.gguf")
+    (tmp_path / "bad.jsonl").write_text('{"question": "a", "response": "b"}\n{"question": ')
+    assert "line 2" in failed(capsys, "replay", tmp_path / "bad.jsonl", "--model", tiny_path)
+    assert "no exchange of user 'bob'" in failed(
+        capsys, "replay", conversation_file, "--user", "bob", "--model", tiny_path)
+    assert "no setting 'colour'" in failed(
+        capsys, "replay", conversation_file, "--set", "colour=1", "--model", tiny_path)
+    assert "choose from all_three" in failed(
+        capsys, "replay", conversation_file, "--policy", "best", "--model", tiny_path)
+    assert "too few" in failed(capsys, "replay", conversation_file, "--limit", "4", "--model", tiny_path)
+
+
+def test_an_unknown_command_is_wrong_use():
+    with pytest.raises(SystemExit) as exit:
+        main(["dance"])
+    assert exit.value.code == 2
+
+
+def test_status_of_an_empty_home(capsys, tiny_path, home):
+    assert main(["status", "--json", "--model", str(tiny_path)]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["buffer"] == {"kept": 0, "bins": 128, "seen": 0} and facts["adapter"] is None
+    assert home.stat().st_mode & 0o777 == 0o700
+
+
+def test_replay_runs_the_whole_loop(tmp_path, tiny_path, tiny_graphs, conversation_file):
+    """In a process of its own, as a person runs it; on the tiny model."""
+    model = tmp_path / "model.gguf"
+    shutil.copy(tiny_path, model)
+    shutil.copytree(tiny_graphs.folder, tmp_path / "training")
+    settings = ["threads=1", "epochs=10", "learning_rate=0.01", "probe_tolerance=10", "engine_tolerance=0.3", "paraphrases=1"]
+    command = [sys.executable, "-m", "idletune.commands.cli", "replay", str(conversation_file), "--model", str(model)]
+    command += ["--json", str(tmp_path / "out.json"), "--picture", str(tmp_path / "out.png")]
+    for setting in settings:
+        command += ["--set", setting]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ, timeout=300)
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "out.json").read_text())
+    assert FIELDS <= set(report)
+    assert report["adapter"]["promoted"], report["adapter"]["reason"]
+    assert report["adapted"]["nll_llama_cpp"] < 0.8 * report["base"]["nll_llama_cpp"]
+    assert report["adapted"]["nll_trainer"] == pytest.approx(report["adapted"]["nll_llama_cpp"], abs=0.05)
+    assert report["base"]["nll_trainer"] == pytest.approx(report["base"]["nll_llama_cpp"], rel=0.02)
+    assert report["asked"] == 15 and report["selected"] == 24  # three days of five questions
+    assert report["held_out_exchanges"] == 6
+    assert "gate: promoted" in done.stdout and "wanted" in done.stdout
+    assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")

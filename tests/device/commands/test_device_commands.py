@@ -1,0 +1,76 @@
+"""`idletune tick` from battery program to adapter, on the tiny model and the stand-ins for Termux."""
+
+import json
+import os
+import signal
+
+import pytest
+from idletune.commands import device_commands
+from idletune.commands.cli import main
+from idletune.settings import Settings
+from loop import SETTINGS, answer_all, observe, open_tiny_runtime
+from termux_programs import TermuxPrograms
+
+CHANGED = {
+    **{name: value for name, value in vars(SETTINGS).items() if value != getattr(Settings(), name)},
+    "window_from": 0, "window_until": 0, "memory_mb": 60, "window_reserve_mb": 0, "window_disk_mb": 0,
+}
+
+
+@pytest.fixture
+def phone(tmp_path, monkeypatch):
+    phone = TermuxPrograms(tmp_path / "termux")
+    monkeypatch.setenv("PATH", f"{phone.bin}:{os.environ['PATH']}")
+    return phone
+
+
+@pytest.fixture
+def idletune(phone, home, tiny_path, tiny_graphs, capsys):
+    """Runs a command in a home with ten answers; returns exit code and output."""
+    with open_tiny_runtime(tiny_path, tiny_graphs, home)() as runtime:
+        observe(runtime, 10)
+        answer_all(runtime)
+    (home / "settings.json").write_text(json.dumps(CHANGED))
+
+    def run(*command):
+        code = main([*command, "--model", str(tiny_path)])
+        printed = capsys.readouterr()
+        return code, printed.out + printed.err
+
+    return run
+
+
+def test_a_tick_learns_on_the_charger_and_not_off_it(phone, idletune):
+    phone.battery(plugged="UNPLUGGED")
+    assert idletune("tick") == (0, "not learning: not plugged in\n") and not phone.wakes()
+    phone.battery()
+    code, said = idletune("tick")
+    assert code == 0 and "promoted: held-out loss fell" in said
+    assert phone.wakes() == ["termux-wake-lock", "termux-wake-unlock"]
+    facts = json.loads(idletune("status", "--json")[1])
+    assert facts["adapter"]["version"] == 1 and "promoted" in facts["learning"]["last"]["outcome"]
+    assert facts["learning"]["reason"] == "0 new answers; learning starts at 5"
+    page = idletune("status")[1]
+    assert "learning now  no: 0 new answers" in page and "last slice" in page
+
+
+def test_what_the_battery_program_does_not_tell_keeps_it_shut(phone, idletune):
+    (phone.state / "battery").write_text("Termux:API is not yet available\n")
+    assert idletune("tick") == (0, "not learning: unknown: plugged, percentage, temperature_c\n")
+
+
+def test_a_second_learner_is_told_in_one_line(phone, idletune, home):
+    from idletune.schedule.lock import learner_lock
+
+    with learner_lock(home):
+        code, said = idletune("tick")
+    assert code == 2 and said.startswith("idletune: another IdleTune (process") and said.count("\n") == 1
+
+
+def test_a_signal_ends_a_slice_gently_and_a_second_one_at_once(home):
+    with device_commands._scheduler(home, Settings()) as scheduler:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert scheduler.interrupted
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL

@@ -1,0 +1,50 @@
+"""The second look: an adapter that later answers show to be worse goes, and noise is no reason."""
+
+import numpy as np
+import pytest
+from idletune.learning.review import Review, mean_and_error
+from loop import answer_all, observe, open_tiny_runtime
+
+
+@pytest.fixture
+def learned(tiny_path, tiny_graphs, home):
+    with open_tiny_runtime(tiny_path, tiny_graphs, home)() as runtime:
+        observe(runtime, 8)
+        answer_all(runtime, "aaaa aaaa aaaa")
+        assert runtime.learn().verdict.promoted
+        yield runtime
+
+
+def test_answers_that_fit_worse_roll_it_back(learned):
+    assert learned.review() is None  # nothing was answered since
+    observe(learned, 24, start=20)
+    for number in range(24):
+        learned.queue.edit(learned.next_prompt().id, f"zq{number} xv{number * 7} kj!")
+    found = learned.review()
+    assert found.failed and found.answers == 24 and found.before is None
+    assert learned.model.adapter is None and learned.adapters.current() is None
+    event = learned.store.events(1, "review")[0].detail
+    assert event["rolled_back"] and "answers since fit worse by" in learned.adapters.get(1).reason
+
+
+def test_answers_that_fit_keep_it_and_are_measured_once(learned):
+    observe(learned, 9, start=20)
+    answer_all(learned, "aaaa aaaa")
+    found = learned.review()
+    assert not found.failed and found.worse < 0 and learned.model.adapter == learned.adapters.current().path
+    assert learned.review() is None
+
+
+def test_few_answers_say_nothing(learned):
+    observe(learned, 7, start=20)
+    answer_all(learned, "zq xv kj!")
+    assert learned.review() is None and learned.model.adapter is not None
+
+
+def test_noise_is_no_reason():
+    rng, dropped = np.random.default_rng(0), 0
+    for _ in range(2000):
+        mean, error = mean_and_error(list(rng.standard_normal(8)))
+        dropped += Review(1, None, 8, mean, error).failed
+    assert dropped / 2000 < 0.02
+    assert Review(1, None, 8, *mean_and_error(list(1 + 0.1 * rng.standard_normal(8)))).failed

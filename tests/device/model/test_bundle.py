@@ -1,0 +1,84 @@
+"""The device starts from a bundle that is what its manifest says, and from nothing else."""
+
+import json
+import shutil
+from dataclasses import asdict
+
+import pytest
+from idletune.errors import DamagedDataError, UsageError
+from idletune.model.bundle import FORMAT, check_bundle, sha256
+from idletune.model.gguf_file import GgufFile
+from idletune.runtime import Runtime
+from idletune.training.shape import ModelShape
+
+
+@pytest.fixture
+def bundle(tiny_path, tmp_path):
+    folder = tmp_path / "bundle"
+    (folder / "training").mkdir(parents=True)
+    shutil.copy(tiny_path, folder / "base.gguf")
+    (folder / "training" / "head.onnx").write_bytes(b"a graph")
+    files = {
+        path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": sha256(path)}
+        for path in folder.rglob("*") if path.is_file()
+    }
+    write(folder, {"format": FORMAT, "shape": asdict(ModelShape.of(GgufFile(tiny_path))), "files": files})
+    return folder
+
+
+def write(folder, manifest):
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def changed(folder, **values):
+    write(folder, json.loads((folder / "manifest.json").read_text()) | values)
+
+
+def test_a_whole_bundle_starts(bundle, home):
+    assert check_bundle(bundle / "base.gguf")["format"] == FORMAT
+    Runtime(home, bundle / "base.gguf").close()
+
+
+def test_a_model_outside_of_a_bundle_is_no_concern(tiny_path, bundle):
+    assert check_bundle(tiny_path) is None
+    shutil.copy(tiny_path, bundle / "other.gguf")
+    assert check_bundle(bundle / "other.gguf") is None
+
+
+def test_one_changed_byte_is_refused(bundle, home):
+    content = bytearray((bundle / "base.gguf").read_bytes())
+    content[-1] ^= 1
+    (bundle / "base.gguf").write_bytes(content)
+    with pytest.raises(DamagedDataError, match="SHA-256 differs"):
+        Runtime(home, bundle / "base.gguf")
+    assert not home.exists()
+
+
+def test_missing_and_cut_files_are_named(bundle):
+    (bundle / "training" / "head.onnx").write_bytes(b"a gra")
+    with pytest.raises(DamagedDataError, match="training/head.onnx has 5 bytes, its manifest says 7"):
+        check_bundle(bundle / "base.gguf")
+    (bundle / "training" / "head.onnx").unlink()
+    with pytest.raises(DamagedDataError, match="lacks training/head.onnx"):
+        check_bundle(bundle / "base.gguf")
+
+
+def test_another_shape_is_refused(bundle):
+    shape = json.loads((bundle / "manifest.json").read_text())["shape"]
+    changed(bundle, shape=shape | {"heads": 8})
+    with pytest.raises(DamagedDataError, match=r"another shape than its manifest says \(heads\)"):
+        check_bundle(bundle / "base.gguf")
+
+
+def test_manifests_that_cannot_be_trusted(bundle):
+    changed(bundle, format=FORMAT + 1)
+    with pytest.raises(UsageError, match="update it"):
+        check_bundle(bundle / "base.gguf")
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    changed(bundle, format=FORMAT, files=manifest["files"] | {"../other": {"bytes": 1, "sha256": ""}})
+    with pytest.raises(DamagedDataError, match="outside of the bundle"):
+        check_bundle(bundle / "base.gguf")
+    for text in ("{", "[]", '{"format": 1}'):
+        (bundle / "manifest.json").write_text(text)
+        with pytest.raises(DamagedDataError, match="not a bundle's manifest"):
+            check_bundle(bundle / "base.gguf")

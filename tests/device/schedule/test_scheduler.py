@@ -1,0 +1,227 @@
+import json
+import os
+import subprocess
+import sys
+from contextlib import contextmanager
+from datetime import datetime
+
+import numpy as np
+import pytest
+from idletune.dialogue import DialogueSet, Scores
+from idletune.errors import UsageError
+from idletune.learning.rounds import begin_round
+from idletune.schedule.clock import FakeClock
+from idletune.schedule.device_state import DeviceState
+from idletune.schedule.lock import is_learning, learner_lock
+from idletune.schedule.scheduler import Scheduler, watch
+from idletune.selection.policies import make_policy
+from idletune.settings import Settings
+from idletune.state.buffer import Buffer
+from idletune.state.store import Store
+
+GOOD = DeviceState(True, 80, 30.0, 0, 0.4, True, 2000, 5000)
+NIGHT = datetime(2026, 3, 2, 1, 0).timestamp()
+
+
+class Source:
+    def __init__(self):
+        self.state, self.reads = GOOD, 0
+
+    def read(self):
+        self.reads += 1
+        return self.state
+
+
+@pytest.fixture
+def clock():
+    return FakeClock(NIGHT)
+
+
+@pytest.fixture
+def source():
+    return Source()
+
+
+@pytest.fixture
+def store(home, clock):
+    with Store(home, lambda: clock.now().wall) as store:
+        yield store
+
+
+@pytest.fixture
+def scheduler(store, source, clock):
+    answer(store, 6)
+    return Scheduler(store, Settings(), source, clock)
+
+
+def answer(store, count):
+    """Answered sets, as the user and the queue leave them."""
+    buffer = Buffer(store, make_policy("fifo"), 64, hidden=4)
+    for n in range(count):
+        buffer.offer(DialogueSet(f"q{n}", "r", "work", np.eye(4, dtype=np.float32)[0], Scores(1, 1, 1), response="yes"))
+
+
+def working(clock, seconds, step=2.0, meanwhile=lambda done: None):
+    """A learner that takes so long, in steps."""
+    def learn(should_stop):
+        done = 0.0
+        while done < seconds:
+            clock.advance(step)
+            done += step
+            meanwhile(done)
+            if should_stop():
+                return "training, to be continued"
+        return "promoted: better"
+
+    return learn
+
+
+def events(store, kind):
+    return [event.detail for event in reversed(store.events(100, kind))]
+
+
+def test_a_slice_runs_and_is_recorded(scheduler, clock, store):
+    tick = scheduler.tick(working(clock, 100))
+    assert tick.seconds == 100 and tick.outcome == "promoted: better"
+    (end,) = events(store, "slice_end")
+    assert end["seconds"] == 100 and end["stopped_by"] is None
+    assert scheduler.status()["last"]["outcome"] == "promoted: better"
+
+
+def test_a_slice_ends_within_its_eight_minutes(scheduler, clock):
+    tick = scheduler.tick(working(clock, 10_000))
+    assert tick.decision.code == "length" and 440 < tick.seconds < 480
+
+
+@pytest.mark.parametrize("state, code", [
+    (DeviceState(False, 80, 30.0, 0, 0.4, True, 2000, 5000), "plugged"), (DeviceState(), "unknown"),
+    (DeviceState(True, 80, 39.0, 0, 0.4, True, 2000, 5000), "temperature"),
+    (DeviceState(True, 80, 30.0, 0, 0.4, False, 2000, 5000), "idle"),
+])
+def test_a_closing_window_stops_it_at_the_next_look(scheduler, clock, source, state, code):
+    def meanwhile(done):
+        source.state = state if done >= 60 else GOOD
+
+    tick = scheduler.tick(working(clock, 400, meanwhile=meanwhile))
+    assert tick.decision.code == code and 60 <= tick.seconds <= 60 + 5 + 2
+    assert "to be continued" in tick.outcome and tick.decision.reason in str(tick)
+
+
+def test_the_device_is_looked_at_every_few_seconds_only(scheduler, clock, source):
+    scheduler.tick(working(clock, 100, step=0.1))
+    assert source.reads <= 1 + 100 / 5 + 1
+
+
+def test_a_clock_that_is_set_stops_the_slice_and_stretches_none(scheduler, clock, store):
+    tick = scheduler.tick(working(clock, 10_000, meanwhile=lambda done: clock.jump(-3600) if done == 30 else None))
+    assert tick.decision.code == "clock" and tick.seconds < 40
+    assert events(store, "clock")[0]["moved_seconds"] == -3600
+    assert scheduler.tick(working(clock, 10)).decision.code == "clock"
+    clock.jump(3600)
+    assert scheduler.tick(working(clock, 10)).decision.code == "clock"
+    clock.advance(601)
+    assert scheduler.tick(working(clock, 10)).outcome
+
+
+def test_only_changes_are_recorded(scheduler, clock, source, store):
+    source.state = DeviceState()
+    for _ in range(20):
+        scheduler.tick(working(clock, 10))
+        clock.advance(60)
+    assert [event["code"] for event in events(store, "window")] == ["unknown"]
+    source.state = GOOD
+    scheduler.tick(working(clock, 10))
+    assert [event["code"] for event in events(store, "window")] == ["unknown", "open"]
+
+
+def test_nothing_to_learn_is_a_reason_and_looks_at_no_battery(store, source, clock):
+    answer(store, 4)
+    scheduler = Scheduler(store, Settings(), source, clock)
+    assert "4 new answers; learning starts at 5" in scheduler.tick(working(clock, 10)).decision.reason
+    assert source.reads == 0
+    answer(store, 1)
+    assert scheduler.tick(working(clock, 10)).outcome
+    begin_round(store, [1, 2, 3, 4], [5]).finish()
+    clock.advance(3600)
+    assert scheduler.tick(working(clock, 10)).decision.code == "nothing"
+    begin_round(store, [1, 2, 3, 4], [5])
+    assert scheduler.tick(working(clock, 10)).outcome
+
+
+def test_a_killed_slice_counts(scheduler, clock, store):
+    def killed(_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        scheduler.tick(killed)
+    with store.transaction() as db:  # as a real kill leaves it
+        db.execute("DELETE FROM events WHERE kind = 'slice_end'")
+    history = scheduler.history()
+    assert len(history.slices) == 1 and history.slices[0].end is None
+    assert scheduler.tick(working(clock, 10)).decision.code == "rest"
+
+
+def test_a_failure_is_recorded_and_told(scheduler, store):
+    def fail(_):
+        raise UsageError("no room for the adapter (1 MB)")
+
+    with pytest.raises(UsageError):
+        scheduler.tick(fail)
+    assert "no room" in events(store, "slice_end")[0]["outcome"] and not is_learning(store.home)
+
+
+def test_awake_around_a_slice_only(store, source, clock):
+    answer(store, 6)
+    calls = []
+
+    @contextmanager
+    def awake():
+        calls.append("lock")
+        yield
+        calls.append("unlock")
+
+    scheduler = Scheduler(store, Settings(), source, clock, awake)
+    scheduler.tick(working(clock, 10, meanwhile=lambda done: calls.append("work") if done == 2 else None))
+    assert calls == ["lock", "work", "unlock"]
+    scheduler.tick(working(clock, 10))  # resting
+    assert len(calls) == 3
+
+
+def test_interrupting_ends_the_slice(scheduler, clock):
+    def meanwhile(done):
+        scheduler.interrupted = done >= 10
+
+    assert scheduler.tick(working(clock, 100, meanwhile=meanwhile)).decision.code == "interrupted"
+
+
+def test_watch_says_what_changes(scheduler, clock, source):
+    said, source.state = [], DeviceState()
+
+    def sleep(seconds):
+        clock.advance(seconds)
+        source.state = GOOD if clock.now().wall > NIGHT + 300 else DeviceState()
+        scheduler.interrupted = clock.now().wall > NIGHT + 900
+
+    watch(scheduler, working(clock, 100), sleep, 60, said.append)
+    assert "unknown: plugged" in said[0] and "learned for 100 s" in said[1] and len(said) < 12
+
+
+def test_a_second_learner_gets_one_clear_line(store):
+    code = "import sys; from pathlib import Path; from idletune.schedule.lock import learner_lock\n"
+    code += "with learner_lock(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", code, store.home]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline() == b"held\n" and is_learning(store.home)
+        with pytest.raises(UsageError, match=rf"process {other.pid}\) is learning"), learner_lock(store.home):
+            pass
+        other.kill()
+    assert not is_learning(store.home)
+    with learner_lock(store.home):
+        assert (store.home / "learner.lock").read_text() == str(os.getpid())
+        assert is_learning(store.home)
+
+
+def test_events_hold_plain_values_only(scheduler, clock, store):
+    scheduler.tick(working(clock, 10))
+    for event in store.events():
+        json.dumps(event.detail)

@@ -1,0 +1,398 @@
+"""The buffer: what it keeps, protects and lets go, and that memory and database always agree."""
+
+import time
+
+import numpy as np
+import pytest
+from idletune.dialogue import DialogueSet, Scores
+from idletune.errors import DamagedDataError, UsageError
+from idletune.selection.policies import ADD, DROP, POLICY_NAMES, Placement, Policy, make_policy
+from idletune.selection.scores import entropy_of_embedding, text_embedding
+from idletune.state.annotation import AnnotationQueue
+from idletune.state.buffer import Buffer, Offer
+from idletune.state.store import Store
+
+HIDDEN = 8
+
+
+def unit(seed, hidden=HIDDEN):
+    vector = np.random.default_rng(seed).normal(size=hidden)
+    return (vector / np.linalg.norm(vector)).astype(np.float32)
+
+
+def a_set(number, hidden=HIDDEN, **changes):
+    scores = Scores(*np.random.default_rng(number).random(3))
+    fields = {
+        "question": f"question {number}", "reply": f"reply {number}", "domain": f"domain {number % 3}",
+        "embedding": unit(number, hidden), "scores": scores, "created": float(number),
+    }
+    return DialogueSet(**(fields | changes))
+
+
+class Scripted(Policy):
+    """Places what it is told to, and remembers the view it was shown."""
+
+    def __init__(self, placements=()):
+        super().__init__()
+        self.placements = list(placements)
+
+    def place(self, candidate, buffer):
+        self.view = buffer
+        return self.placements.pop(0) if self.placements else ADD
+
+    def _place_in_full(self, candidate, buffer, rows):
+        raise NotImplementedError
+
+
+@pytest.fixture
+def store(tmp_path):
+    with Store(tmp_path / "home", clock=lambda: 1000.0) as opened:
+        yield opened
+
+
+def make(store, policy="fifo", capacity=4, hidden=HIDDEN, **options):
+    policy = make_policy(policy) if isinstance(policy, str) else policy
+    return Buffer(store, policy, capacity, hidden=hidden, **options)
+
+
+def fill(buffer, count):
+    return [buffer.offer(a_set(number)).id for number in range(count)]
+
+
+def ids(buffer):
+    return [kept.id for kept in buffer.sets()]
+
+
+def learn(store, buffer, ids):
+    with store.transaction() as db:
+        version = db.execute(
+            "INSERT INTO adapters (file, base_sha256, created, rank, alpha, targets, state)"
+            " VALUES ('a.gguf', 'base', 1, 8, 16, 'q,v', 'candidate')"
+        ).lastrowid
+        buffer.mark_learned(ids, version)
+    return version
+
+
+def show_prompt(store):
+    queue = AnnotationQueue(store, quiet_from=0, quiet_until=0)
+    queue.refill()
+    return queue, queue.next()
+
+
+def test_a_set_comes_back_as_it_was_offered(store):
+    given = a_set(1, question="Warum?\n\0 ☂", reply="Darum. 🙂")
+    offer = make(store).offer(given)
+    kept = make(store).get(offer.id)
+    assert (offer.action, offer.replaced) == ("kept", None)
+    assert (kept.question, kept.reply, kept.domain) == (given.question, given.reply, given.domain)
+    assert (kept.scores, kept.created, kept.response) == (given.scores, 1.0, None)
+    assert kept.embedding.dtype == np.float32 and np.array_equal(kept.embedding, given.embedding)
+    assert kept.tags == {"answered_at": None, "learned_in": None, "held_out": False}
+
+
+def test_a_set_without_a_time_gets_the_stores(store):
+    buffer = make(store)
+    assert buffer.get(buffer.offer(a_set(1, created=0.0)).id).created == 1000.0
+
+
+def test_scores_may_be_numpy_numbers_of_any_size(store):
+    buffer = make(store)
+    id = buffer.offer(a_set(1, scores=Scores(np.float32(0.5), np.float64(0.25), np.float32(1)))).id
+    assert buffer.get(id).scores == Scores(0.5, 0.25, 1.0)
+
+
+def test_a_set_that_comes_with_its_response_is_answered(store):
+    buffer = make(store)
+    kept = buffer.get(buffer.offer(a_set(1, response="so")).id)
+    assert (kept.response, kept.tags["answered_at"]) == ("so", 1000.0)
+
+
+def test_placements_are_carried_out_and_counted(store):
+    policy = Scripted([ADD, ADD, DROP, Placement("replace", 1)])
+    buffer = make(store, policy, capacity=2)
+    offers = [buffer.offer(a_set(number)) for number in range(4)]
+    assert offers == [Offer(1), Offer(2), Offer(), Offer(3, replaced=1)]
+    assert [offer.action for offer in offers] == ["kept", "kept", "dropped", "replaced"]
+    assert ids(buffer) == [2, 3] and len(buffer) == 2
+    assert store.counter("seen") == 4
+
+
+def test_the_policy_sees_the_buffer(store):
+    policy = Scripted()
+    buffer = make(store, policy, capacity=7)
+    fill(buffer, 4)
+    buffer.offer(a_set(9))
+    view = policy.view
+    assert view.ids == [1, 2, 3, 4]
+    assert view.domains == ["domain 0", "domain 1", "domain 2", "domain 0"]
+    assert np.array_equal(view.embeddings, [unit(number) for number in range(4)])
+    assert view.eoe.tolist() == [a_set(number).scores.eoe for number in range(4)]
+    assert view.dss.tolist() == [a_set(number).scores.dss for number in range(4)]
+    assert (view.capacity, view.seen, view.protected.any()) == (7, 4, False)
+
+
+@pytest.mark.parametrize("name", POLICY_NAMES)
+def test_memory_kept_for_long_equals_memory_built_anew(store, name):
+    """The mirror after 60 offers, removals and answers is the one a fresh process reads."""
+    old = make(store, name, capacity=10)
+    random = np.random.default_rng(3)
+    for number in range(60):
+        old.offer(a_set(number))
+        if number % 7 == 6:
+            old.remove(int(random.choice(ids(old))))
+        if number % 11 == 10:
+            queue, prompt = show_prompt(store)
+            queue.accept(prompt.id)
+    mirror, fresh = old._synced(), make(store, name, capacity=10)._synced()
+    order = np.argsort(mirror.ids)
+    assert [mirror.ids[row] for row in order] == fresh.ids
+    assert [mirror.domains[row] for row in order] == fresh.domains
+    for column in ("embeddings", "eoe", "dss", "protected"):
+        assert np.array_equal(getattr(mirror, column)[order], getattr(fresh, column)[: len(order)]), column
+    assert fresh.protected.any()
+    found, expected = mirror.index.search(unit(99), 10), fresh.index.search(unit(99), 10)
+    assert np.array_equal(found[0], expected[0]) and np.array_equal(found[1], expected[1])
+
+
+@pytest.mark.parametrize("name", POLICY_NAMES)
+def test_a_restart_after_each_offer_changes_no_decision(tmp_path, name):
+    def stream(home, restart):
+        with Store(home) as store:
+            buffer = make(store, name, capacity=5)
+            for number in range(40):
+                buffer = make(store, name, capacity=5) if restart else buffer
+                buffer.offer(a_set(number))
+            return ids(buffer)
+
+    assert stream(tmp_path / "a", restart=True) == stream(tmp_path / "b", restart=False)
+
+
+def test_a_failing_policy_leaves_nothing_behind(store):
+    class Failing(Scripted):
+        def place(self, candidate, buffer):
+            raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError):
+        make(store, Failing()).offer(a_set(1))
+    assert store.counter("seen") == 0 and len(make(store)) == 0
+
+
+def test_an_offer_that_is_rolled_back_leaves_memory_too(store, tmp_path):
+    buffer = make(store)
+    with pytest.raises(ZeroDivisionError), store.transaction():
+        buffer.offer(a_set(1))
+        assert len(buffer.nearest(unit(1), 1)) == 1
+        1 / 0
+    with Store(tmp_path / "home") as other:
+        assert make(other).offer(a_set(2)).id == 1, "the id that the first one had"
+    (nearest, cosine), = buffer.nearest(unit(2), 5)
+    assert nearest.question == "question 2" and cosine == pytest.approx(1, abs=1e-6)
+
+
+def test_answered_sets_are_kept_until_they_are_learned(store):
+    buffer = make(store, capacity=2)
+    first, second = fill(buffer, 2)
+    queue, prompt = show_prompt(store)
+    queue.accept(prompt.id)
+    answered, other = prompt.dialogue_set_id, ({first, second} - {prompt.dialogue_set_id}).pop()
+    assert buffer.offer(a_set(7)).replaced == other
+    assert answered in ids(buffer)
+    learn(store, buffer, [answered])
+    assert buffer.offer(a_set(8)).replaced == answered
+
+
+def test_with_every_set_protected_an_offer_is_dropped(store):
+    buffer = make(store, capacity=2)
+    for number in range(2):
+        buffer.offer(a_set(number, response="so"))
+    assert buffer.offer(a_set(3)).action == "dropped"
+
+
+def test_the_set_that_is_being_asked_about_stays(store):
+    buffer = make(store, capacity=2)
+    fill(buffer, 2)
+    queue, prompt = show_prompt(store)
+    for number in range(5):
+        buffer.offer(a_set(10 + number))
+    assert prompt.dialogue_set_id in ids(buffer)
+    queue.dismiss(prompt.id)
+    for number in range(2):
+        buffer.offer(a_set(20 + number))
+    assert prompt.dialogue_set_id not in ids(buffer)
+
+
+def test_a_policy_cannot_break_the_protection(store):
+    buffer = make(store, Scripted([ADD, Placement("replace", 1)]), capacity=1)
+    buffer.offer(a_set(1, response="so"))
+    with pytest.raises(AssertionError, match="protected"):
+        buffer.offer(a_set(2))
+    assert ids(buffer) == [1] and store.counter("seen") == 1
+
+
+def test_a_replaced_set_takes_its_prompt_and_synthetic_sets(store):
+    buffer = make(store, capacity=1)
+    first, = fill(buffer, 1)
+    AnnotationQueue(store).refill()
+    with store.transaction() as db:
+        db.execute("INSERT INTO synthetic_sets VALUES (NULL, ?, 0.5, 'q', 'r')", (first,))
+    assert buffer.offer(a_set(5)).replaced == first
+    assert not store.rows("SELECT * FROM prompts") and not store.rows("SELECT * FROM synthetic_sets")
+
+
+def test_a_deleted_adapter_protects_its_sets_again(store):
+    buffer = make(store, capacity=1)
+    id = buffer.offer(a_set(1, response="so")).id
+    version = learn(store, buffer, [id])
+    assert buffer.get(id).tags["learned_in"] == version
+    with store.transaction() as db:
+        db.execute("DELETE FROM adapters WHERE version = ?", (version,))
+    assert buffer.offer(a_set(2)).action == "dropped"
+
+
+def test_refreshed_embeddings_are_seen_by_every_mirror(store, tmp_path):
+    buffer = make(store)
+    first, second = fill(buffer, 2)
+    with Store(tmp_path / "home") as other_store:
+        other = make(other_store)
+        tokens = np.stack([unit(50), unit(51)])
+        buffer.refresh(first, tokens, "token")
+        for each in (buffer, other):
+            assert np.array_equal(each.embeddings(), [text_embedding(tokens), unit(1)])
+            (nearest, cosine), = each.nearest(text_embedding(tokens), 1)
+            assert nearest.id == first and cosine == pytest.approx(1, abs=1e-6)
+            assert np.array_equal(nearest.embedding, text_embedding(tokens))
+    assert buffer.get(first).scores.eoe == entropy_of_embedding(tokens, "token") != a_set(0).scores.eoe
+    assert buffer.get(second).scores == a_set(1).scores
+
+
+def test_refreshing_what_is_not_there(store):
+    with pytest.raises(UsageError, match="no dialogue set 5"):
+        make(store).refresh(5, unit(1)[None])
+    with pytest.raises(AssertionError):
+        make(store).refresh(5, np.full((1, HIDDEN), np.nan))
+
+
+def test_hold_out(store):
+    buffer = make(store)
+    first, second = fill(buffer, 2)
+    buffer.hold_out([first])
+    assert [kept.tags["held_out"] for kept in buffer.sets()] == [True, False]
+    buffer.hold_out([first], held_out=False)
+    assert not buffer.get(first).tags["held_out"]
+
+
+def test_a_set_that_fits_to_the_byte_and_one_that_does_not(store):
+    buffer = make(store, bin_bytes=4 * HIDDEN + 10)
+    buffer.offer(a_set(1, question="é" * 3, reply="abcd"))
+    with pytest.raises(UsageError, match="43 bytes .* more than the 42 bytes of a bin"):
+        buffer.offer(a_set(2, question="é" * 3, reply="abcde"))
+    with pytest.raises(UsageError, match="43 bytes"):
+        buffer.offer(a_set(2, question="é" * 3, reply="", response="abcde"))
+    assert len(buffer) == 1 and store.counter("seen") == 1
+
+
+def test_half_a_character_is_refused(store):
+    with pytest.raises(UsageError, match="half a character"):
+        make(store).offer(a_set(1, reply="\ud83d"))
+
+
+@pytest.mark.parametrize("embedding", [np.zeros(HIDDEN + 1, np.float32), np.full(HIDDEN, np.nan, np.float32)])
+def test_a_broken_embedding_is_our_fault(store, embedding):
+    buffer = make(store)
+    with pytest.raises(AssertionError):
+        buffer.offer(a_set(1, embedding=embedding))
+    assert len(buffer) == 0
+
+
+def test_scores_that_are_no_numbers_are_our_fault(store):
+    with pytest.raises(AssertionError, match="finite"):
+        make(store).offer(a_set(1, scores=Scores(0.5, float("nan"), 0.5)))
+
+
+@pytest.mark.parametrize("options", [{"capacity": 0}, {"bin_bytes": 4 * HIDDEN}])
+def test_a_buffer_that_holds_nothing_is_refused(store, options):
+    with pytest.raises(UsageError):
+        make(store, **options)
+
+
+def test_removing(store):
+    buffer = make(store)
+    first, second, third = fill(buffer, 3)
+    buffer.remove(second)
+    assert ids(buffer) == [first, third] and len(buffer) == 2
+    assert {kept.id for kept, _ in buffer.nearest(unit(1), 9)} == {first, third}
+    for call in (buffer.remove, buffer.get):
+        with pytest.raises(UsageError, match=f"no dialogue set {second}"):
+            call(second)
+
+
+@pytest.mark.parametrize("id", [0, -1, 2**70, None])
+def test_ids_that_never_were(store, id):
+    with pytest.raises(UsageError, match="no dialogue set"):
+        make(store).get(id)
+
+
+def test_what_others_change_is_seen_at_once(store, tmp_path):
+    """A second connection stands for the web page's process or the command line."""
+    buffer = make(store)
+    first, second = fill(buffer, 2)
+    with Store(tmp_path / "home") as other_store:
+        other = make(other_store)
+        other.remove(first)
+        other.offer(a_set(5))
+    assert [kept.question for kept, _ in buffer.nearest(unit(5), 2)][0] == "question 5"
+    assert len(buffer.embeddings()) == 2
+
+
+def test_nearest_is_ranked_by_cosine(store):
+    buffer = make(store, capacity=9)
+    fill(buffer, 9)
+    found = buffer.nearest(unit(4), 3)
+    cosines = np.stack([unit(number) for number in range(9)]) @ unit(4)
+    assert [kept.question for kept, _ in found] == [f"question {n}" for n in np.argsort(-cosines)[:3]]
+    assert [cosine for _, cosine in found] == pytest.approx(np.sort(cosines)[::-1][:3].tolist(), abs=1e-6)
+    assert len(buffer.nearest(unit(4), 99)) == 9
+
+
+def test_embeddings_of_a_domain(store):
+    buffer = make(store)
+    fill(buffer, 4)
+    assert np.array_equal(buffer.embeddings("domain 0"), [unit(0), unit(3)])
+    assert buffer.embeddings("nothing").shape == (0, HIDDEN)
+    buffer.embeddings()[:] = 0
+    assert buffer.embeddings().all(), "a copy, not the mirror itself"
+
+
+def test_a_lowered_capacity_deletes_nothing(store):
+    fill(make(store, capacity=7), 7)
+    buffer = make(store, capacity=3)
+    assert len(buffer) == 7 and len(buffer.nearest(unit(1), 9)) == 7
+    assert buffer.offer(a_set(20)).action == "replaced"
+    assert len(buffer) == 7
+
+
+def test_another_models_embeddings_are_refused(store):
+    fill(make(store), 1)
+    with pytest.raises(UsageError, match="embedding of 8 values, the base model gives 16"):
+        make(store, hidden=16)
+
+
+def test_a_broken_stored_embedding(store):
+    fill(make(store), 1)
+    with store.transaction() as db:
+        db.execute("UPDATE dialogue_sets SET embedding = ?", (b"\xff" * 4 * HIDDEN,))
+    with pytest.raises(DamagedDataError, match="dialogue set 1"):
+        make(store)
+
+
+def test_an_offer_to_a_full_buffer_is_quick(store):
+    buffer = make(store, "idd", capacity=128, hidden=576)
+    for number in range(128):
+        buffer.offer(a_set(number, hidden=576, reply="word " * 400))
+    seconds = []
+    for number in range(50):
+        new = a_set(200 + number, hidden=576, reply="word " * 400, scores=Scores(0.9, 0.9, 1.9))
+        start = time.perf_counter()
+        assert buffer.offer(new).action == "replaced"
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < 0.005, "0.7 ms on an idle machine; the best one, as others may be at work here"
