@@ -204,9 +204,11 @@ def _add_lora(graph, ends: dict[str, tuple[str, str]], shapes: dict[str, tuple[i
                 node.output[i] = f"{modules[y]}.base"
                 nodes += _lora_nodes(modules[y], ends[modules[y]][0], y)
     for module in ends:
-        rows, columns = shapes[module]
-        _optional_input(graph, f"{module}.lora_A.weight", np.zeros((0, columns), np.float32), ["rank", columns])
-        _optional_input(graph, f"{module}.lora_B.weight", np.zeros((rows, 0), np.float32), [rows, "rank"])
+        # A name of its own for every rank: an adapter may cover some layers only, and onnxruntime lets values
+        # of one symbolic shape share memory.
+        (rows, columns), rank = shapes[module], f"{module}.rank"
+        _optional_input(graph, f"{module}.lora_A.weight", np.zeros((0, columns), np.float32), [rank, columns])
+        _optional_input(graph, f"{module}.lora_B.weight", np.zeros((rows, 0), np.float32), [rows, rank])
     del graph.node[:]
     graph.node.extend(nodes)
 
