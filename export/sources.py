@@ -6,8 +6,11 @@ from pathlib import Path
 
 from idletune.errors import UsageError
 
-# Name -> the file that `make model` puts there.
-PRESETS = {"smollm2-135m": Path(".cache/models/smollm2-135m-instruct-q4_1.gguf")}
+# Name -> the file that `make model` or `make model-gemma` puts there.
+PRESETS = {
+    "smollm2-135m": Path(".cache/models/smollm2-135m-instruct-q4_1.gguf"),
+    "gemma3-270m": Path(".cache/models/gemma-3-270m-q4_k_m.gguf"),
+}
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 HUB_FILES = ["*.json", "*.safetensors", "*.jinja", "LICENSE*", "NOTICE*"]
 
@@ -28,7 +31,7 @@ def find_source(text: str) -> Source:
     """UsageError names what was tried."""
     if text in PRESETS:
         if not PRESETS[text].is_file():
-            raise UsageError(f"the preset {text} needs {PRESETS[text]}; run make model here first")
+            raise UsageError(f"the preset {text} needs {PRESETS[text]}; run make model (make model-gemma) here first")
         return Source(text, PRESETS[text])
     path = Path(text)
     if path.is_file() or path.is_dir():

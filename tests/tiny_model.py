@@ -29,13 +29,19 @@ VECTORS = {  # norms and biases of a block
 
 def write_tiny_model(
     path: Path, *, types=None, default="Q8_0", hidden=64, layers=2, heads=4, kv_heads=2, feed_forward=96,
-    head_dim=0, window=0, seed=0, tied=True, architecture="llama",
+    head_dim=0, window=0, seed=0, tied=True, architecture="llama", template=TEMPLATE, add_bos=False,
 ) -> Path:
-    """Write the model; `types` maps a tensor's short name (attn_q) to a GGUF type name."""
+    """Write the model; `types` maps a tensor's short name (attn_q) to a GGUF type name, `template` may be None."""
     rng, types = np.random.default_rng(seed), types or {}
     vocabulary, head_dim = [*SPECIAL, *byte_alphabet(), "th"], head_dim or hidden // heads
     writer = gguf.GGUFWriter(path, architecture)
     _write_metadata(writer, hidden, layers, heads, kv_heads, feed_forward, vocabulary)
+    writer.add_add_bos_token(add_bos)
+    # With a first token, as many files have it: one token begins and ends texts, turns end with another.
+    writer.add_bos_token_id(0 if add_bos else 1)
+    writer.add_eos_token_id(0 if add_bos else 2)
+    if template:
+        writer.add_chat_template(template)
     if head_dim * heads != hidden:
         writer.add_key_length(head_dim)
         writer.add_value_length(head_dim)
@@ -92,7 +98,3 @@ def _write_metadata(writer, hidden, layers, heads, kv_heads, feed_forward, vocab
     writer.add_token_list(vocabulary)
     writer.add_token_types([gguf.TokenType.CONTROL] * len(SPECIAL) + [gguf.TokenType.NORMAL] * 257)
     writer.add_token_merges(["t h"])  # llama.cpp wants one
-    writer.add_bos_token_id(1)
-    writer.add_eos_token_id(2)
-    writer.add_add_bos_token(False)
-    writer.add_chat_template(TEMPLATE)

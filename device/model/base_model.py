@@ -77,8 +77,9 @@ class BaseModel:
     def sha256(self) -> str:
         return sha256(self.path)
 
-    def tokenize(self, text: str, special: bool = False) -> list[int]:
-        return self._open.tokenize(text, special)
+    def tokenize(self, text: str, special: bool = False, begin: bool = False) -> list[int]:
+        """Token ids; `special` reads control tokens, `begin` puts the model's first token in front."""
+        return self._open.tokenize(text, special, begin)
 
     def detokenize(self, tokens: list[int]) -> str:
         return b"".join(map(self._open.piece, tokens)).decode("utf-8", "replace")
@@ -93,7 +94,7 @@ class BaseModel:
 
     def encode_text(self, text: str, *, longest: int | None = None) -> Example:
         """Plain text, every token but the first a label."""
-        return labelled(self.tokenize(text)[:longest], start=1)
+        return labelled(self.tokenize(text, begin=True)[:longest], start=1)
 
     def chat(
         self, messages: list[dict], *, max_tokens: int, temperature: float, top_p: float, seed: int,

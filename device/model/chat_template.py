@@ -35,7 +35,9 @@ class ChatTemplate:
             raise UsageError(f"the model's chat template refuses this conversation: {error}") from None
 
     def encode_prompt(self, messages: list[dict]) -> list[int]:
-        return self._engine.tokenize(self.render(messages), special=True)
+        text, first = self.render(messages), self._engine.text_of("bos")
+        # Some templates write the first token themselves; once is enough.
+        return self._engine.tokenize(text, special=True, begin=not (first and text.startswith(first)))
 
     def encode_reply(self, response: str) -> list[int]:
         """An assistant's turn as the model would have generated it: the text, then the end of the turn."""

@@ -71,13 +71,14 @@ class Engine:
     def closed(self) -> bool:
         return self._context is None
 
-    def tokenize(self, text: str, special: bool) -> list[int]:
-        """Token ids; with `special`, the text of control tokens becomes those tokens."""
+    def tokenize(self, text: str, special: bool, begin: bool = False) -> list[int]:
+        """Token ids; with `special`, the text of control tokens becomes those tokens; with `begin`, the token
+        that starts every text stands in front, where the model has one."""
         data = text.encode("utf-8", "replace")
         room = len(data) + 8
         while True:
             tokens = (llama.llama_token * room)()
-            count = llama.llama_tokenize(self._vocabulary, data, len(data), tokens, room, special, special)
+            count = llama.llama_tokenize(self._vocabulary, data, len(data), tokens, room, begin, special)
             if count >= 0:
                 return list(tokens[:count])
             room = -count

@@ -62,9 +62,10 @@ class OnnxEngine:
     def closed(self) -> bool:
         return self._session is None
 
-    def tokenize(self, text: str, special: bool) -> list[int]:
-        """Token ids; with `special`, control tokens are read, and the model's first token stands in front."""
-        first = [self._description["bos"]] if special and self._description["add_bos"] else []
+    def tokenize(self, text: str, special: bool, begin: bool = False) -> list[int]:
+        """Token ids; with `special`, the text of control tokens becomes those tokens; with `begin`, the token
+        that starts every text stands in front, where the model has one."""
+        first = [self._description["bos"]] if begin and self._description["add_bos"] else []
         return first + self._tokenizer.encode(text, special)
 
     def piece(self, token: int) -> bytes:

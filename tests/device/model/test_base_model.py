@@ -9,6 +9,7 @@ from idletune.model.gguf_file import GgufFile, write_gguf
 from idletune.training.lora import Lora
 from idletune.training.rows import IGNORED
 from idletune.training.shape import ModelShape
+from tiny_model import TEMPLATE, write_tiny_model
 
 EXCHANGES = [
     ("How are you?", "Fine, thanks."),
@@ -170,3 +171,18 @@ def test_small_parts():
     assert common_length([1, 2, 3], [1, 2, 4]) == 2 and common_length([], [1]) == 0
     assert labelled([5, 6, 7, 8], start=2).labels.tolist() == [IGNORED, 7, 8, IGNORED]
     assert neutralize("a <|x|> b", ["<|x|>"]) == "a < |x|> b"
+
+
+@pytest.mark.parametrize(
+    ("template", "end"), [(None, "<|endoftext|>"), (TEMPLATE, "<|im_end|>"), ("{{ bos_token }}" + TEMPLATE, "<|im_end|>")],
+    ids=["no template", "template", "template that writes the first token"],
+)
+def test_a_model_that_wants_a_first_token_gets_one_and_ends_its_turns(tmp_path, template, end):
+    path = write_tiny_model(tmp_path / "tiny.gguf", template=template, add_bos=True)
+    with BaseModel(path, context_tokens=256, threads=1) as model:
+        first = model.tokenize("<|endoftext|>", special=True)
+        example = model.encode_exchange("How are you?", "Fine.")
+        assert example.tokens[:1].tolist() == model.encode_text("general text").tokens[:1].tolist() == first
+        assert example.tokens[:-1].tolist().count(first[0]) == 1
+        said = example.labels[example.labels != IGNORED]
+        assert said[-1:].tolist() == model.tokenize(end, special=True)
