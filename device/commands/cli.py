@@ -193,17 +193,6 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _privacy_commands(commands) -> None:
-    command = _command(commands, "forget", forget_set, "remove a dialogue set and all that was made of it")
-    command.add_argument("id", type=_count, help="the number of the dialogue set")
-    command = _command(commands, "export-my-data", export_my_data, "everything it keeps of you, readable")
-    command.add_argument("out", type=Path, help="JSONL file to write")
-    command = _command(commands, "erase", erase_home, "remove everything it keeps")
-    command.add_argument("--yes", action="store_true", help="do not ask")
-    command = _command(commands, "rotate-key", rotate_key, "encrypt the state with another key, or for the first time")
-    command.add_argument("--new-key-file", type=Path, required=True, help="the new key; made if there is no such file")
-
-
 def _device_commands(commands) -> None:
     _command(commands, "tick", tick, "learn for one slice if the device may now; say why not otherwise")
     _command(commands, "watch", watch, "the same every minute, until interrupted")
