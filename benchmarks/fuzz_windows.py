@@ -18,17 +18,17 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
+from common import machine  # noqa: E402
 from fuzzed_states import fuzzed_states  # noqa: E402
 from hostile_replies import hostile_replies  # noqa: E402
-from idletune import termux  # noqa: E402
 from idletune.commands.progress import Progress  # noqa: E402
+from idletune.schedule import termux  # noqa: E402
 from idletune.schedule.clock import Moment  # noqa: E402
 from idletune.schedule.device_state import DeviceState, parse_state, parse_termux  # noqa: E402
 from idletune.schedule.state_sources import completed  # noqa: E402
 from idletune.schedule.windows import History, WindowPolicy  # noqa: E402
 from idletune.settings import Settings  # noqa: E402
 from termux_programs import press  # noqa: E402
-from train_speed import machine  # noqa: E402
 
 RESULTS = Path(__file__).parent / "results" / "fuzz_windows.json"
 NIGHT = Moment(datetime(2026, 3, 2, 1, 0).timestamp(), 50_000.0, "boot")
