@@ -57,13 +57,13 @@ def build_bundle(source: Source, target: Path, *, kind: str | None = None, onnx:
     with built_beside(target) as folder, tempfile.TemporaryDirectory(prefix=".idletune-", dir=target.parent) as scratch:
         folder.mkdir()
         build = _Build(source, folder, Path(scratch), bars, say)
+        if wheel:  # first: what may be missing on the machine is found out before the long work
+            build.program()
         build.base(kind)
         build.training()
         if onnx:
             build.onnx(onnx)
         build.settings()
-        if wheel:
-            build.program()
         manifest = build.manifest()
         check_bundle(folder / BASE)
     return manifest

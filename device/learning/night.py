@@ -7,7 +7,7 @@ in a checkpoint), so the next call goes on where this one stood.
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -121,10 +121,11 @@ class Learning:
     def loss(self, examples: list[Example], adapter: AdapterVersion | None) -> float:
         """Mean loss in the trainer, in nats per labelled token, with an adapter or the base alone."""
         lora = self._read(adapter) if adapter else self._new_lora()
-        layers = self._layers(lora, self._plan(lora))
+        plan = self._plan(lora)
+        layers = self._layers(lora, plan)
         if adapter is None:
             lora.alpha = 0.0
-        return _mean(evaluate(layers, examples, self.settings.row_tokens))
+        return _mean(evaluate(layers, examples, self._settings(plan).row_tokens))
 
     def _split(self) -> tuple[list[DialogueSet], list[DialogueSet]]:
         """Answered sets to train on, and those the gate keeps; those of the open round, if there is one."""
@@ -197,7 +198,8 @@ class Learning:
         examples = [self._encode(question, response) for question, response in pairs]
         lora = self._new_lora()
         report.plan = self._plan(lora, sum(len(example.tokens) for example in examples))
-        return Trainer(self._layers(lora, report.plan), examples, self.settings, self.checkpoint, self.files)
+        settings = self._settings(report.plan)
+        return Trainer(self._layers(lora, report.plan), examples, settings, self.checkpoint, self.files)
 
     def _new_lora(self) -> Lora:
         """Where training starts: the adapter that serves (`warm_start`), an adopted one of the form that the
@@ -218,7 +220,12 @@ class Learning:
 
     def _plan(self, lora: Lora, cached_tokens: int = 0) -> MemoryPlan:
         s = self.settings
-        return plan_memory(lora, self.graphs, max(s.row_tokens, s.example_tokens), s.memory_mb, cached_tokens)
+        longest = max(s.row_tokens, s.example_tokens)
+        return plan_memory(lora, self.graphs, longest, s.memory_mb, cached_tokens, shortest=s.example_tokens)
+
+    def _settings(self, plan: MemoryPlan) -> Settings:
+        """The settings with rows as long as the memory allows."""
+        return replace(self.settings, row_tokens=min(self.settings.row_tokens, plan.row_tokens))
 
     def _layers(self, lora: Lora, plan: MemoryPlan) -> Layers:
         threads = self.settings.threads
@@ -312,7 +319,7 @@ class Learning:
         self._serve_current()
 
     def _measures_of(self, trainer: Trainer, held_out: list[DialogueSet]) -> Measures:
-        serving, row_tokens = self.adapters.current(), self.settings.row_tokens
+        serving, row_tokens = self.adapters.current(), trainer.settings.row_tokens
         depends = trainer.fingerprint, self.model.sha256, serving.version if serving else 0, row_tokens
         key = measures_key(self._encoded(held_out), *depends)
         return Measures(self._round, key, row_tokens, self._heed_stop)

@@ -128,7 +128,7 @@ class Weights:
             part = self._part[: rows.stop - rows.start]
             self._unpacker.unpack(self._gguf.raw(self._output_name)[rows], self._gguf.tensor(self._output_name).type, part)
             yield part
-        self._gguf.release(self._output_name)
+            self._gguf.release(self._output_name)
 
     def _whole_output(self) -> np.ndarray:
         whole = np.empty((self.shape.vocabulary, self.shape.hidden), np.float32)

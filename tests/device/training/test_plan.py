@@ -29,6 +29,18 @@ def test_too_small_a_budget_names_the_smallest_that_works():
         plan(least - 1)
 
 
+def test_rows_are_shortened_before_a_budget_is_refused():
+    lora, graphs = Lora(SMOL, "q,k,v,o", 8, 16), find_graphs(SMOL.block)
+    with pytest.raises(UsageError) as error:
+        plan_memory(lora, graphs, 512, 50)
+    needed = int(str(error.value).split("at least ")[1].split()[0])
+    shorter = plan_memory(lora, graphs, 512, needed - 20, shortest=256)
+    assert 256 <= shorter.row_tokens < 512 and shorter.megabytes <= needed - 20 and shorter.recompute
+    assert plan_memory(lora, graphs, 512, needed, shortest=256).row_tokens == 512
+    with pytest.raises(UsageError, match="rows of 256 tokens"):
+        plan_memory(lora, graphs, 512, 50, shortest=256)
+
+
 def test_fewer_trained_layers_take_less_but_keep_their_activations():
-    assert len(plan(300, top_layers=15).resident) > len(plan(300).resident)
-    assert len(plan(300, top_layers=15, cached_tokens=20_000).resident) < len(plan(300, top_layers=15).resident)
+    assert len(plan(450, top_layers=15).resident) > len(plan(450).resident)
+    assert len(plan(450, top_layers=15, cached_tokens=20_000).resident) < len(plan(450, top_layers=15).resident)
