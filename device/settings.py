@@ -141,3 +141,16 @@ def load_settings(path: Path) -> dict:
     if unknown:
         raise UsageError(f"{path} has the unknown setting {unknown[0]!r}; known: {', '.join(sorted(known))}")
     return values
+
+
+def save_settings(path: Path, changes: dict) -> None:
+    """Put changes into a JSON file of settings, whole or not at all; for its owner only."""
+    values, partial = {**load_settings(path), **changes}, path.with_suffix(".part")
+    try:
+        with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+            json.dump(values, file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except OSError as error:
+        raise UsageError(f"cannot write {path} ({error.strerror}); free some storage, or name another home") from None
