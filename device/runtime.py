@@ -27,6 +27,7 @@ from .schedule.state_sources import HostSource, make_source
 from .selection.lexicons import Lexicons
 from .selection.observation import Observation, Observer
 from .selection.policies import make_policy
+from .selection.retrieval import Retrieval
 from .settings import Settings, load_settings, save_settings
 from .state.annotation import AnnotationQueue, Prompt
 from .state.buffer import Buffer
@@ -96,7 +97,7 @@ class Runtime:
         s = self.settings
         try:
             reply = self.model.chat(
-                self._messages(), max_tokens=s.reply_tokens, temperature=s.temperature, top_p=s.top_p,
+                self._messages(text), max_tokens=s.reply_tokens, temperature=s.temperature, top_p=s.top_p,
                 seed=s.seed + len(self.history), on_text=on_text, should_stop=should_stop,
             )
         except BaseException:
@@ -287,11 +288,18 @@ class Runtime:
             "adapters": Adapters(store, self.model.sha256, s.keep_adapters),
             "scheduler": Scheduler(store, s, source),
             "observer": Observer(buffer, lexicons, s.eoe_reading),
+            "retrieval": Retrieval(buffer, s.retrieve),
         }
 
     def _learning(self) -> Learning:
         return Learning(self.store, self.buffer, self.adapters, self.model, self.settings)
 
-    def _messages(self) -> list[dict]:
+    def _messages(self, text: str) -> list[dict]:
+        """What the model reads: the system message, retrieved exchanges, and the conversation up to `text`."""
         system = [{"role": "system", "content": self.settings.system}] if self.settings.system else []
-        return system + self.history
+        return system + self._retrieved(text) + self.history
+
+    def _retrieved(self, text: str) -> list[dict]:
+        if not self.settings.retrieve or not len(self.buffer):
+            return []  # the question is read once more to be embedded: only where it is of use
+        return self.retrieval.messages(self.model.embed_exchange(text, "", self.settings.system))

@@ -27,6 +27,9 @@ class Settings:
     temperature: float = setting(0.7, "sampling temperature of answers; 0 = greedy", least=0, most=2)
     top_p: float = setting(0.9, "nucleus of sampling", least=0, most=1)
     reply_tokens: int = setting(256, "longest answer in tokens", least=1)
+    retrieve: int = setting(
+        0, "answered sets nearest to a message that are shown to the model before it; 0 = none", least=0, most=16
+    )
     # selection
     policy: str = setting(
         "all_three", "which dialogue sets the buffer keeps",

@@ -1,0 +1,63 @@
+"""Answered sets before a message: the nearest ones, as the user answered them, and only those."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from idletune.model.base_model import Reply
+from loop import SETTINGS, open_tiny_runtime
+
+
+@pytest.fixture
+def open_runtime(tiny_path, tiny_graphs, home):
+    return open_tiny_runtime(tiny_path, tiny_graphs, home)
+
+
+def fill(runtime):
+    """Four sets in four directions; the user answers all but the second."""
+    for i in range(4):
+        embeddings = np.full((3, 64), 0.01, np.float32)
+        embeddings[:, i] = 1
+        runtime.observe(f"question {i}", Reply("its own reply", [1], embeddings, "end", 4))
+    while (prompt := runtime.next_prompt()) is not None:
+        if prompt.question == "question 1":
+            runtime.queue.dismiss(prompt.id)
+        else:
+            runtime.queue.edit(prompt.id, f"what the user says to {prompt.question}")
+
+
+def toward(*weights):
+    vector = np.zeros(64, np.float32)
+    vector[: len(weights)] = weights
+    return vector[None]
+
+
+def test_the_nearest_answered_sets_come_as_turns_nearest_last(open_runtime):
+    with open_runtime(replace(SETTINGS, retrieve=2)) as runtime:
+        fill(runtime)
+        assert runtime.retrieval.messages(toward(0.5, 0.9, 0.1, 0.2)) == [
+            {"role": "user", "content": "question 3"},
+            {"role": "assistant", "content": "what the user says to question 3"},
+            {"role": "user", "content": "question 0"},
+            {"role": "assistant", "content": "what the user says to question 0"},
+        ]
+
+
+def test_a_chat_reads_them_before_the_conversation(open_runtime):
+    with open_runtime(replace(SETTINGS, retrieve=3, system="be brief")) as runtime:
+        assert [m["role"] for m in runtime._messages("hello")] == ["system"]  # nothing was kept yet
+        fill(runtime)
+        first = runtime.chat("question 2")
+        read = [m["content"] for m in runtime._messages("question 2")]
+        assert read[0] == "be brief" and sorted(read[1:7:2]) == ["question 0", "question 2", "question 3"]
+        assert read[7:] == ["question 2", first.text]
+        runtime.change_settings({"retrieve": 0})
+        runtime.new_conversation()
+        assert runtime.chat("question 2").prompt_tokens < first.prompt_tokens
+
+
+def test_an_empty_buffer_and_none_answered_retrieve_nothing(open_runtime):
+    with open_runtime(replace(SETTINGS, retrieve=3)) as runtime:
+        assert runtime.retrieval.nearest(toward(1)[0]) == []
+        runtime.observe("question", Reply("reply", [1], toward(1), "end", 4))
+        assert runtime.retrieval.nearest(toward(1)[0]) == []
