@@ -7,7 +7,7 @@ GEMMA := .cache/models/gemma-3-270m-q4_k_m.gguf
 MODEL ?= smollm2-135m
 export IDLETUNE_MODEL ?= $(abspath $(BASE))
 
-.PHONY: help setup model model-gemma demo test bench-train bench-observe bench-fuzz bench-faults artifacts push clean
+.PHONY: help setup model model-gemma demo test bench-train bench-observe bench-selection bench-fuzz bench-faults artifacts push clean
 
 help:  ## what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 24
@@ -28,6 +28,9 @@ bench-train: setup $(VENV)/.test  ## training beside torch + peft: speed, memory
 
 bench-observe: setup  ## what selection costs beside the reply it looks at
 	$(BIN)/python benchmarks/observe_cost.py
+
+bench-selection: setup $(VENV)/.test  ## policies, synthesis and retrieval side by side: QUICK=1 in 15 minutes, all in 8 hours
+	$(BIN)/python benchmarks/selection_quality.py $(if $(QUICK),--quick)
 
 bench-fuzz: setup $(VENV)/.test  ## 100,000 wrong device states and 10,000 hostile notification replies
 	$(BIN)/python benchmarks/fuzz_windows.py

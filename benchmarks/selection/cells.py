@@ -1,0 +1,199 @@
+"""One cell of the selection benchmark: select from a stream, have the buffer answered, train, measure.
+
+Every policy gets the same number of annotations (the buffer's bins) and the same number of training rows of
+256 tokens; what differs is which exchanges it kept. The selection itself is the product's own code on a real
+store.
+"""
+
+import tempfile
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from idletune.learning.rouge import rouge1
+from idletune.learning.synthesis import SynthesisReport, Synthesizer
+from idletune.model.base_model import BaseModel
+from idletune.model.chat_template import labelled
+from idletune.model.gguf_file import write_gguf
+from idletune.selection.lexicons import Lexicons
+from idletune.selection.observation import Observer
+from idletune.selection.policies import make_policy
+from idletune.selection.scores import text_embedding
+from idletune.settings import Settings
+from idletune.state.buffer import Buffer
+from idletune.state.store import Store
+from idletune.training.rows import make_row
+from idletune.training.trainer import Trainer
+from rouge_score import rouge_scorer
+
+from .streams import Stream
+
+RETRIEVED = 3  # exchanges in the prompt
+ROWS_PER_BIN = 0.75  # training rows of 256 tokens for each annotation: about two passes over the answers
+GENERATED, REPLY_TOKENS = 20, 40
+LONGEST = 256
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Which experiment: `policy` of the product or "all_data"; `measures_more` adds retrieval and ROUGE."""
+
+    stream: str
+    policy: str
+    bins: int
+    paraphrases: int
+    seed: int
+    eoe_reading: str = "token"
+    measures_more: bool = False
+
+    @property
+    def key(self) -> str:
+        return "|".join(map(str, asdict(self).values()))
+
+    @property
+    def settings(self) -> Settings:
+        return Settings(seed=self.seed, eoe_reading=self.eoe_reading, paraphrases=self.paraphrases)
+
+
+class Bench:
+    """What all cells share: the model in both engines, and the trainer's layers."""
+
+    def __init__(self, model: BaseModel, layers, probe: list):
+        self.model, self.layers, self.probe = model, layers, probe
+        self._base: dict[str, dict] = {}
+
+    def run(self, cell: Cell, stream: Stream) -> dict:
+        """All the cell's figures; losses are in nats per token, one for each held-out exchange."""
+        start = time.monotonic()
+        kept, replaced = select(cell, stream)
+        pairs = [(stream.seen[i].question, stream.seen[i].response) for i in kept]
+        found = {**asdict(cell), "kept": kept, "asked": len(kept), "replaced": replaced}
+        base = self.base(stream)
+        lora = self.layers.lora.initialize(cell.seed)
+        found |= self.train(cell, pairs + self.paraphrased(cell, pairs, found))
+        plain = self.examples(stream)
+        found |= {"base": base["losses"], "adapted": self.losses(plain)}
+        found |= {"probe_base": base["probe"], "probe_adapted": float(np.mean(self.losses(self.probe)))}
+        if cell.measures_more:
+            found |= self.more(stream, kept, base)
+        lora.flat[...] = 0
+        return {**found, "seconds": round(time.monotonic() - start, 1)}
+
+    def base(self, stream: Stream) -> dict:
+        """The untouched base, measured once."""
+        if stream.name not in self._base:
+            with self.layers.lora.silenced():
+                probe = float(np.mean(self.losses(self.probe)))
+                self._base[stream.name] = {"losses": self.losses(self.examples(stream)), "probe": probe}
+        return self._base[stream.name]
+
+    def paraphrased(self, cell: Cell, pairs, found: dict) -> list[tuple[str, str]]:
+        if not cell.paraphrases:
+            return []
+        report = SynthesisReport()
+        questions = Synthesizer(self.model, cell.settings).paraphrase([q for q, _ in pairs], report, cell.seed)
+        found["synthesis"] = {"asked": report.asked, "accepted": report.accepted}
+        return [(text, pair[1]) for pair, texts in zip(pairs, questions) for text in texts]
+
+    def train(self, cell: Cell, pairs) -> dict:
+        """The same number of rows for every policy, over as many passes as it takes."""
+        rows = round(ROWS_PER_BIN * cell.bins)
+        examples = [self.model.encode_exchange(q, r, longest=LONGEST) for q, r in pairs]
+        trainer = Trainer(self.layers, examples, replace(cell.settings, epochs=rows))
+        trainer.rows = trainer.rows[:rows]
+        outcome = trainer.run()
+        return {"rows": rows, "tokens": outcome.tokens, "training_seconds": round(outcome.seconds, 1)}
+
+    def more(self, stream: Stream, kept: list[int], base: dict) -> dict:
+        """Retrieval of the same buffer, with and without the adapter; and what it writes."""
+        retrieved = self.examples(stream, kept)
+        with self.layers.lora.silenced():
+            alone = self.losses(retrieved)
+        return {
+            "retrieval": alone, "retrieval_adapted": self.losses(retrieved),
+            "rouge_base": self.rouge(stream, base), "rouge_adapted": self.rouge(stream),
+        }
+
+    def losses(self, examples) -> list[float]:
+        """Mean loss of each example in the trainer."""
+        found = (self.layers.loss(make_row([example])) for example in examples)
+        return [total / count for total, count in found]
+
+    def examples(self, stream: Stream, kept: list[int] | None = None):
+        """The held-out exchanges as examples; with `kept`, the nearest answered ones stand before each."""
+        return [self._example(stream, number, kept) for number in range(len(stream.held_out))]
+
+    def rouge(self, stream: Stream, base: dict | None = None) -> dict:
+        """ROUGE-1 and ROUGE-L of greedy answers to the first held-out questions; the base's are kept."""
+        if base and "rouge" in base:
+            return base["rouge"]
+        exchanges = stream.held_out[:GENERATED]
+        with tempfile.TemporaryDirectory() as folder:
+            self._serve(Path(folder), silent=base is not None)
+            replies = self.model.generate(
+                [self.model.encode_prompt(turns([e.question])) for e in exchanges], max_tokens=REPLY_TOKENS,
+                temperature=0.0, top_p=1.0, seeds=[0] * len(exchanges),
+            )
+            self.model.remove_adapter()
+        longest = rouge_scorer.RougeScorer(["rougeL"])
+        found = {
+            "rouge1": float(np.mean([rouge1(r.text, e.response) for r, e in zip(replies, exchanges)])),
+            "rougeL": float(np.mean([
+                longest.score(e.response, r.text)["rougeL"].fmeasure for r, e in zip(replies, exchanges)
+            ])),
+        }
+        if base is not None:
+            base["rouge"] = found
+        return found
+
+    def _serve(self, folder: Path, silent: bool) -> None:
+        """Let llama.cpp answer with the adapter that was trained, or with none."""
+        if not silent:
+            lora = self.layers.lora
+            metadata = {
+                "general.type": "adapter", "general.architecture": lora.shape.architecture, "adapter.type": "lora",
+                "adapter.lora.alpha": lora.alpha,
+            }
+            write_gguf(folder / "adapter.gguf", metadata, lora.tensors())
+            self.model.load_adapter(folder / "adapter.gguf")
+
+    def _example(self, stream: Stream, number: int, kept: list[int] | None):
+        exchange = stream.held_out[number]
+        if kept is None:
+            return self.model.encode_exchange(exchange.question, exchange.response, longest=LONGEST)
+        near = nearest(stream, kept, stream.questions[number])
+        said = [text for i in near for text in (stream.seen[i].question, stream.seen[i].response)]
+        prompt = self.model.encode_prompt(turns([*said, exchange.question]))
+        plain = self.model.encode_exchange(exchange.question, exchange.response, longest=LONGEST)
+        reply = plain.labels[plain.labels >= 0].tolist()
+        return labelled([*prompt[-3 * LONGEST :], *reply], start=min(len(prompt), 3 * LONGEST))
+
+
+def turns(texts: list[str]) -> list[dict]:
+    """Texts as the turns of a conversation, the user's first."""
+    return [{"role": ("user", "assistant")[i % 2], "content": text} for i, text in enumerate(texts)]
+
+
+def nearest(stream: Stream, kept: list[int], question: np.ndarray) -> list[int]:
+    """The exchanges of the buffer nearest to a question, the nearest last, as the product retrieves them."""
+    similarity = [float(text_embedding(stream.token_embeddings[i]) @ question) for i in kept]
+    return [kept[i] for i in np.argsort(similarity, kind="stable")[-RETRIEVED:]]
+
+
+def select(cell: Cell, stream: Stream) -> tuple[list[int], int]:
+    """Numbers of the exchanges in the buffer at the stream's end, and how many were replaced on the way."""
+    if cell.policy == "all_data":
+        return list(range(len(stream.seen))), 0
+    with tempfile.TemporaryDirectory() as home, Store(Path(home)) as store:
+        hidden = stream.token_embeddings[0].shape[1]
+        buffer = Buffer(store, make_policy(cell.policy, cell.seed), cell.bins, hidden=hidden)
+        observer, numbers, replaced = Observer(buffer, Lexicons.builtin(), cell.eoe_reading), {}, 0
+        for number, exchange in enumerate(stream.seen):
+            offer = observer.observe(
+                exchange.question, stream.replies[number] or " ", stream.token_embeddings[number], float(number)
+            ).offer
+            if offer.id is not None:
+                numbers[offer.id] = number
+                replaced += offer.replaced is not None
+        return sorted(numbers[s.id] for s in buffer.sets()), replaced

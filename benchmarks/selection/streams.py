@@ -1,0 +1,70 @@
+"""The streams of the selection benchmark: real conversations with the base model's own replies, made once.
+
+A stream is what a phone would have seen: questions in source order, the replies that the base model gave,
+their token embeddings. The last fifth is held out. Everything is kept in .cache/selection, by model and length.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from idletune.dialogue import Exchange, read_exchanges
+from idletune.model.base_model import BaseModel
+from idletune.selection.scores import text_embedding
+
+DATA = Path(__file__).parents[3] / "shared" / "data"
+CACHE = Path(__file__).parents[2] / ".cache" / "selection"
+USERS = tuple(f"ubuntu_irc/irc_0{n}" for n in range(1, 9))
+STREAMS = (*USERS, "dolly/", "medquad/", "persona_chat/", "diasafety_safe/")
+HELD_OUT_SHARE, REPLY_TOKENS, BATCH = 5, 40, 32
+
+
+@dataclass
+class Stream:
+    """`replies` and `token_embeddings` (n, hidden) each belong to an exchange of `seen`; `questions` are the
+    unit embeddings of the held-out questions, float32 (held out, hidden)."""
+
+    name: str
+    seen: list[Exchange]
+    held_out: list[Exchange]
+    replies: list[str]
+    token_embeddings: list[np.ndarray]
+    questions: np.ndarray
+
+
+def load_stream(name: str, length: int, model: BaseModel, bars, data: Path = DATA) -> Stream:
+    """The first `length` exchanges of DATASET/USER; the base model replies where the cache does not."""
+    dataset, user = name.split("/")
+    exchanges = read_exchanges(data / f"{dataset}.jsonl", user or None, length)
+    held = len(exchanges) // HELD_OUT_SHARE
+    seen, held_out = exchanges[:-held], exchanges[-held:]
+    path = CACHE / f"{model.sha256[:12]}-{name.strip('/').replace('/', '-')}-{length}.npz"
+    if not path.is_file():
+        _make(path, seen, held_out, model, bars, name)
+    with np.load(path) as kept:
+        replies = json.loads(str(kept["replies"]))
+        embeddings = np.split(kept["tokens"].astype(np.float32), np.cumsum(kept["lengths"])[:-1])
+        return Stream(name, seen, held_out, replies, embeddings, kept["questions"])
+
+
+def _make(path: Path, seen: list[Exchange], held_out: list[Exchange], model: BaseModel, bars, name: str) -> None:
+    replies = []
+    with bars(f"{name} replies", len(seen)) as bar:
+        for start in range(0, len(seen), BATCH):
+            part = seen[start : start + BATCH]
+            replies += model.generate(
+                [model.encode_prompt([{"role": "user", "content": e.question}]) for e in part],
+                max_tokens=REPLY_TOKENS, temperature=0.7, top_p=0.9, seeds=list(range(start, start + len(part))),
+                questions=[e.question for e in part],
+            )
+            bar(len(replies))
+    questions = [text_embedding(model.embed_exchange(e.question, "")) for e in held_out]
+    tokens = [reply.token_embeddings.astype(np.float16) for reply in replies]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".part.npz")
+    np.savez(
+        partial, replies=json.dumps([reply.text for reply in replies]), tokens=np.concatenate(tokens),
+        lengths=[len(t) for t in tokens], questions=np.stack(questions),
+    )
+    partial.rename(path)

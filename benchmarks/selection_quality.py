@@ -1,0 +1,97 @@
+"""Does selection pay, and does synthesis? The paper's comparison on real conversations, with its controls.
+
+Run: make bench-selection, or python benchmarks/selection_quality.py [--quick] [--minutes N] [--data FOLDER]
+Each cell (stream, policy, bins, paraphrases, seed) is a line in results/selection_cells.jsonl once it is done: an
+interrupted run goes on where it stood, and the table is of what is there. --quick takes under 15 minutes on
+2 cores, everything about 8 hours.
+"""
+
+import argparse
+import json
+import os
+import time
+from itertools import product
+from pathlib import Path
+
+from common import RESULTS, make_layers, write_results
+from idletune.commands.progress import Progress
+from idletune.model.base_model import BaseModel
+from selection.cells import LONGEST, Bench, Cell
+from selection.report import draw, summarize, table
+from selection.streams import DATA, STREAMS, load_stream
+
+PEERS = ("random", "fifo", "k_center", "keep_first")
+SINGLE = ("eoe", "dss", "idd")
+LENGTH, SEEDS, BINS = 200, 5, 32
+CELLS = RESULTS / "selection_cells.jsonl"
+
+
+def quick_cells() -> list[Cell]:
+    """One user, the policies side by side."""
+    policies = ("all_three", "random", "k_center", "keep_first", "all_data")
+    return [Cell("ubuntu_irc/irc_04", policy, BINS, 0, 0, measures_more=True) for policy in policies]
+
+
+def all_cells() -> list[Cell]:
+    """The grid, the most telling part first: policies on every stream, then more seeds, synthesis and sizes."""
+    policies = ("all_three", *PEERS, *SINGLE, "all_data")
+    first = [Cell(s, p, BINS, 0, 0, measures_more=True) for s, p in product(STREAMS, policies)]
+    first += [Cell(s, "all_three", BINS, 0, 0, "histogram", measures_more=True) for s in STREAMS]
+    seeds = [Cell(s, p, BINS, 0, seed) for seed, s, p in product(range(1, SEEDS), STREAMS, policies)]
+    seeds += [Cell(s, "all_three", BINS, 0, seed, "histogram") for seed, s in product(range(1, SEEDS), STREAMS)]
+    few = [STREAMS[3], *STREAMS[-4:]]
+    synthesis = [Cell(s, p, BINS, k, 0) for s, p, k in product(few, ("all_three", "random"), (1, 3, 6))]
+    sizes = [Cell(s, p, bins, 0, 0) for s, p, bins in product(few, ("all_three", "random"), (16, 64, 128))]
+    return first + synthesis + sizes + seeds
+
+
+def done_cells() -> dict[str, dict]:
+    """Results by the cell's key."""
+    if not CELLS.is_file():
+        return {}
+    lines = CELLS.read_text(encoding="utf-8").splitlines()
+    found = [json.loads(line) for line in lines if line.endswith("}")]  # a kill may have cut the last line
+    return {cell["key"]: cell for cell in found}
+
+
+def run(cells: list[Cell], model_path: Path, data: Path, threads: int, seconds: float) -> None:
+    """Run the cells that are not done, for about so many seconds."""
+    start, done = time.monotonic(), done_cells()
+    todo = [cell for cell in cells if cell.key not in done]
+    RESULTS.mkdir(exist_ok=True)
+    with BaseModel(model_path, context_tokens=1024, sequences=8, threads=threads) as model:
+        layers, _ = make_layers(model_path, LONGEST, 1500, threads)
+        probe_text = (Path(__file__).parents[1] / "device" / "data" / "general_probe.txt").read_text(encoding="utf-8")
+        probe = [model.encode_text(part, longest=96) for part in probe_text.split("\n\n") if part.strip()]
+        bench, streams = Bench(model, layers, probe), {}
+        with Progress("cells", len(todo)) as bar, open(CELLS, "a", encoding="utf-8") as out:
+            for number, cell in enumerate(todo):
+                if time.monotonic() - start > seconds:
+                    break
+                if cell.stream not in streams:
+                    streams[cell.stream] = load_stream(cell.stream, LENGTH, model, Progress, data)
+                bar(number, cell.key)
+                out.write(json.dumps({"key": cell.key, **bench.run(cell, streams[cell.stream])}) + "\n")
+                out.flush()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="one user, five policies, one seed")
+    parser.add_argument("--minutes", type=float, default=8 * 60, help="stop after the cell that is running then")
+    parser.add_argument("--data", type=Path, default=DATA, help="folder of the conversation files")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--model", type=Path, default=Path(os.environ.get("IDLETUNE_MODEL", "")))
+    arguments = parser.parse_args()
+    cells = quick_cells() if arguments.quick else all_cells()
+    run(cells, arguments.model, arguments.data, arguments.threads, 60 * arguments.minutes)
+    rows = summarize(list(done_cells().values()))
+    write_results("selection", {"cells": len(done_cells()), "of": len(all_cells()), "rows": rows})
+    page = "# Selection and synthesis\n\nMade by `make bench-selection`; nats per token on the held-out fifth.\n\n"
+    (RESULTS / "selection.md").write_text(page + table(rows) + "\n", encoding="utf-8")
+    draw(rows, RESULTS / "selection.png")
+    print(table(rows))
+
+
+if __name__ == "__main__":
+    main()
