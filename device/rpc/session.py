@@ -39,8 +39,9 @@ class Session:
             raise RpcError(NOT_OPEN, "no runtime is open; call open with a model and a home")
         return runtime
 
-    def is_open(self) -> bool:
-        return self._runtime is not None
+    def runtime(self) -> Runtime | None:
+        """The same, or None."""
+        return self._runtime
 
     def open(self, make: Callable[[], Runtime]) -> Runtime:
         """Make the runtime; wrong_use when one is open already."""
