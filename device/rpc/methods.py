@@ -327,8 +327,10 @@ def _described(prompt: Prompt) -> dict:
 
 
 def _announce_prompt(call: Call, runtime: Runtime) -> None:
+    """Tell a question that has become due; each once, for it stays the due one until it is answered."""
     due = runtime.next_prompt()
-    if due:
+    if due and due.id != call.session.told_prompt:
+        call.session.told_prompt = due.id
         call.dispatcher.announce("event.prompt", due.id, prompt=_described(due))
 
 

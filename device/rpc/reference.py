@@ -32,18 +32,16 @@ checkpoint. `tick` itself never waits: it fails with `busy`. All others are answ
 
 **On a socket.** `idletune serve --socket PATH` listens where nobody but its user can come: the folder must have mode
 0700, the socket has 0600. One message a line. Answers come in the order they are ready, so give each request its own
-id. At most {MOST_CLIENTS} clients, each with {MOST_REQUESTS} requests under way; a further one is read when one of them is
-answered. One runtime serves all clients. A client's own chat text comes to it alone; the other events come to
-those that called `subscribe`.
+id. At most {MOST_CLIENTS} clients, each with {MOST_REQUESTS} requests under way; a further one is read when one of
+them is answered. One runtime serves all clients. A client's own chat text comes to it alone; the other events come
+to those that called `subscribe`.
 """
 EVENTS_OPENING = f"""## Events
 
 Notifications, from `next_event` or on the socket. Nobody waits for a reader: while an event is not read, the text of
-a chat is joined to the piece before, and of progress only the newest stays; of more than {MOST_WAITING} waiting ones the
-oldest goes. The whole answer is in the response of `chat` as well, which comes after its last piece.
+a chat is joined to the piece before, and of progress only the newest stays; of more than {MOST_WAITING} waiting ones
+the oldest goes. The whole answer is in the response of `chat` as well, which comes after its last piece.
 """
-
-
 ERRORS_OPENING = """## Errors
 
 `error.data.kind` is the code's name; codes and kinds are stable, messages are not.

@@ -5,7 +5,8 @@ from idletune.rpc.schema import Field, identifier, number, path, text
 
 
 @pytest.mark.parametrize("field, value, code", [
-    (text("t", ""), "hello", None), (text("t", ""), "", None), (text("t", ""), 5, -32602), (text("t", ""), None, -32602),
+    (text("t", ""), "hello", None), (text("t", ""), "", None), (text("t", ""), 5, -32602),
+    (text("t", ""), None, -32602),
     (text("t", "", longest=3), "abc", None), (text("t", "", longest=3), "abcd", -32006),
     (text("t", ""), "half \ud83d", -32602), (text("t", "", choices=("a", "b")), "a", None),
     (text("t", "", choices=("a", "b")), "c", -32602), (path("p", ""), "/tmp", None), (path("p", ""), "", -32602),
