@@ -12,9 +12,9 @@ from rpc_caller import CHARGING, check_response
 CALLS = 4000
 VALUES = [
     None, True, False, 0, -1, 1, 7, 2**31, 2**63, -(2**70), 10**400, 0.5, -1e300, "", "x", "accept", "edit",
-    "😀\u0000é", "half \ud83d", "x" * 5000, "/", "/dev/null", "\0", "../..", [], [[]], [1, "a", None], {}, {"a": {"b": [{}]}},
-    CHARGING, {"daily_limit": 3}, {"threads": 10**12}, {"epochs": "many"}, {"learning_rate": -1}, {"seed": 2**64},
-    {"bins": None}, {"plugged": "yes", "percentage": -5, "temperature_c": 1e9},
+    "😀\u0000é", "half \ud83d", "x" * 5000, "/", "/dev/null", "\0", "../..", [], [[]], [1, "a", None], {},
+    {"a": {"b": [{}]}}, CHARGING, {"daily_limit": 3}, {"threads": 10**12}, {"epochs": "many"}, {"learning_rate": -1},
+    {"seed": 2**64}, {"bins": None}, {"plugged": "yes", "percentage": -5, "temperature_c": 1e9},
 ]
 # Opening, closing and writing files are left to their own tests: here the runtime stays open, and the disk as it is.
 LEFT_OUT = "open", "close", "export_my_data"
