@@ -12,6 +12,7 @@ import signal
 import socket
 import stat
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -151,12 +152,12 @@ class Server:
         """Stop the dispatcher, answer what was asked, hang up and remove the socket."""
         self._listener.close()
         self.dispatcher.close()
-        for client in self._clients:
-            client.hang_up()
-        for client, thread in self._clients.items():
-            thread.join(GOODBYE_SECONDS)
-            client.hang_up(socket.SHUT_RDWR)
-            thread.join(GOODBYE_SECONDS)
+        for how in (socket.SHUT_RD, socket.SHUT_RDWR):  # first in order, then those that do not read either
+            for client in self._clients:
+                client.hang_up(how)
+            end = time.monotonic() + GOODBYE_SECONDS
+            for thread in self._clients.values():
+                thread.join(max(0.0, end - time.monotonic()))
         self.path.unlink(missing_ok=True)
         os.close(self._lock)
 
