@@ -36,7 +36,10 @@ class Host:
 
     def call(self, method: str, **params) -> dict:
         request = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
-        return json.loads(self.dispatcher.handle(json.dumps(request).encode()))["result"]
+        response = json.loads(self.dispatcher.handle(json.dumps(request).encode()))
+        if "error" in response:
+            raise SystemExit(f"{method}: {response['error']['message']}")
+        return response["result"]
 
 
 def microseconds_a_call(host: Host, method: str) -> float:
@@ -72,9 +75,9 @@ def chat_speeds(host: Host, chats: int) -> dict:
 def seconds_waited(host: Host, waits: int) -> list[float]:
     """Until the model is free, while a slice runs."""
     for number in range(10):
-        host.call("observe", question=f"What do I do with {number} old loaves?", response="Eat them with butter and jam.")
+        host.call("observe", question=f"What do I do with {number} old loaves?", response="Eat them with butter.")
     while due := host.call("prompts")["prompts"]:
-        host.call("answer", prompt_id=due[0]["id"], verdict="edit", text="Right then, feed the ducks with half of them.")
+        host.call("answer", prompt_id=due[0]["id"], verdict="edit", text="Right then, toast half of them.")
     rng, found = random.Random(0), []
     while len(found) < waits:
         host.call("device_state", state=CHARGING)

@@ -9,7 +9,7 @@ from idletune.rpc.schema import Field, identifier, number, path, text
     (text("t", ""), None, -32602),
     (text("t", "", longest=3), "abc", None), (text("t", "", longest=3), "abcd", -32006),
     (text("t", ""), "half \ud83d", -32602), (text("t", "", choices=("a", "b")), "a", None),
-    (text("t", "", choices=("a", "b")), "c", -32602), (path("p", ""), "/tmp", None), (path("p", ""), "", -32602),
+    (text("t", "", choices=("a", "b")), "c", -32602), (path("p", ""), "/a/b", None), (path("p", ""), "", -32602),
     (path("p", ""), "/a\0b", -32602), (identifier("i", ""), 1, None), (identifier("i", ""), 0, -32602),
     (identifier("i", ""), 2**63, -32602), (identifier("i", ""), 1.0, -32602), (identifier("i", ""), True, -32602),
     (number("n", "", least=1, most=2), 1.5, None), (number("n", "", least=1, most=2), 2.5, -32602),
