@@ -5,6 +5,8 @@ from ..errors import DamagedDataError, IdleTuneError
 PARSE_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND, INVALID_PARAMS, INTERNAL_ERROR = -32700, -32600, -32601, -32602, -32603
 WRONG_USE, DAMAGED_DATA, NOT_OPEN, BUSY, CANCELLED, TOO_LARGE = range(-32001, -32007, -1)
 
+LONGEST_MESSAGE = 1000  # characters; a message may quote what was sent
+
 # code: (kind, what it means); the reference page and rpc.discover list these.
 ERRORS = {
     PARSE_ERROR: ("parse_error", "the request is not JSON in UTF-8"),
@@ -29,7 +31,7 @@ class RpcError(Exception):
         self.code = code
 
     def to_dict(self) -> dict:
-        return {"code": self.code, "message": str(self), "data": {"kind": ERRORS[self.code][0]}}
+        return {"code": self.code, "message": str(self)[:LONGEST_MESSAGE], "data": {"kind": ERRORS[self.code][0]}}
 
 
 def of_exception(error: Exception) -> RpcError:
@@ -38,4 +40,7 @@ def of_exception(error: Exception) -> RpcError:
         return error
     if isinstance(error, IdleTuneError):
         return RpcError(DAMAGED_DATA if isinstance(error, DamagedDataError) else WRONG_USE, str(error))
+    if isinstance(error, OSError):  # a name too long, a file in a folder's place, no rights
+        where = error.filename or "this"
+        return RpcError(WRONG_USE, f"the system refuses {where} ({error.strerror}); name another place")
     return RpcError(INTERNAL_ERROR, f"internal error ({type(error).__name__}); please report it")

@@ -59,7 +59,8 @@ class EventQueue:
     def take(self, timeout_seconds: float) -> dict | None:
         """The oldest event; None when none came in time, and at once when closed."""
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._closed, max(0.0, timeout_seconds))
+            seconds = min(max(0.0, timeout_seconds), threading.TIMEOUT_MAX)
+            self._changed.wait_for(lambda: self._waiting or self._closed, seconds)
             return self._waiting.popitem(last=False)[1] if self._waiting else None
 
     def close(self) -> None:

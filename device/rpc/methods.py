@@ -4,7 +4,7 @@ import base64
 import binascii
 import itertools
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from .. import __version__
@@ -16,8 +16,8 @@ from ..runtime import Runtime
 from ..settings import Settings, load_settings
 from ..state.annotation import Prompt
 from ..state.privacy import export_data
-from .errors import CANCELLED, INVALID_PARAMS, RpcError
-from .events import EventQueue
+from .errors import CANCELLED, ERRORS, INVALID_PARAMS, RpcError
+from .events import EVENTS, EventQueue
 from .schema import Field, Method, array, boolean, identifier, integer, number, object_, path, text
 
 API_VERSION = 1  # counts up when a caller that knew the version before could fail
@@ -210,9 +210,8 @@ def cancel(call: Call) -> dict:
 ))
 def status(call: Call) -> dict:
     """What a person wants to know."""
-    if not call.session.is_open():
-        return {"open": False}
-    return {"open": True, "runtime": call.session.opened().status()}
+    runtime = call.session.runtime()
+    return {"open": True, "runtime": runtime.status()} if runtime else {"open": False}
 
 
 @method("adapters", result=(
@@ -263,6 +262,37 @@ def export_my_data(call: Call, path: str) -> dict:
     return {"records": export_data(call.session.opened().store, Path(path))}
 
 
+@method("rpc.discover", result=(
+    text("openrpc", "the version of the description's form"), object_("info", "title and version"),
+    array("methods", "name, summary, params and result of each, with JSON Schema"),
+    array("x-events", "name, summary and params of each event"), array("x-errors", "code, kind and meaning of each"),
+))
+def discover(call: Call) -> dict:
+    """What can be called, as an OpenRPC document."""
+    return document()
+
+
+def document() -> dict:
+    """The OpenRPC description (spec.open-rpc.org, 1.3.2) of all methods."""
+    return {
+        "openrpc": "1.3.2", "info": {"title": "IdleTune", "version": str(API_VERSION)},
+        "methods": [_openrpc(found) for found in METHODS.values()],
+        "x-events": [{"name": name, "summary": help, "params": params} for name, (help, params) in EVENTS.items()],
+        "x-errors": [{"code": code, "kind": kind, "meaning": help} for code, (kind, help) in ERRORS.items()],
+    }
+
+
+def _openrpc(found: Method) -> dict:
+    return {
+        "name": found.name, "summary": found.help, "paramStructure": "by-name",
+        "params": [{"name": p.name, "required": p.required, "schema": p.to_schema()} for p in found.params],
+        "result": {"name": "result", "schema": {
+            "type": "object", "properties": {field.name: field.to_schema() for field in found.result},
+            "required": [field.name for field in found.result if field.required],
+        }},
+    }
+
+
 @method("subscribe", (boolean("on", "false ends it", required=False),), (boolean("subscribed", "as it is now"),))
 def subscribe(call: Call, on: bool = True) -> dict:
     """Get the events that concern everybody, on a socket; in a process they come without asking."""
@@ -276,7 +306,7 @@ def _gguf(model: str) -> Path:
 
 
 def _settings(values: dict) -> Settings:
-    known = {name for name in Settings.__dataclass_fields__}
+    known = {spec.name for spec in fields(Settings)}
     if unknown := sorted(set(values) - known):
         raise UsageError(f"no setting {unknown[0][:40]!r}; known: {', '.join(sorted(known))}")
     return Settings(**values)
@@ -297,8 +327,10 @@ def _described(prompt: Prompt) -> dict:
 
 
 def _announce_prompt(call: Call, runtime: Runtime) -> None:
+    """Tell a question that has become due; each once, for it stays the due one until it is answered."""
     due = runtime.next_prompt()
-    if due:
+    if due and due.id != call.session.told_prompt:
+        call.session.told_prompt = due.id
         call.dispatcher.announce("event.prompt", due.id, prompt=_described(due))
 
 
@@ -326,7 +358,8 @@ def _watched(call: Call, runtime: Runtime):
         call.dispatcher.announce("event.adapter", found.detail["version"], **found.detail)
     if serving and not verdicts and runtime.adapters.current() != serving:
         gone = runtime.adapters.get(serving.version)
-        call.dispatcher.announce("event.adapter", gone.version, version=gone.version, promoted=False, reason=gone.reason)
+        told = {"version": gone.version, "promoted": False, "reason": gone.reason}
+        call.dispatcher.announce("event.adapter", gone.version, **told)
 
 
 def _newest_verdict(runtime: Runtime):

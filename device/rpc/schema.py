@@ -27,6 +27,7 @@ class Field:
     least: float | None = None
     most: float | None = None
     longest: int = LONGEST_TEXT
+    is_path: bool = False
     nullable: bool = False
 
     def check(self, value) -> None:
@@ -59,6 +60,8 @@ class Field:
             value.encode("utf-8")
         except UnicodeEncodeError as error:
             raise self._wrong(f"has half a character at position {error.start}; send whole Unicode text") from None
+        if self.is_path and (not value or "\0" in value):
+            raise self._wrong("takes a path, of one character or more, none of them NUL")
 
     def _check_number(self, value: int | float) -> None:
         if isinstance(value, float) and not isfinite(value):
@@ -103,7 +106,7 @@ def text(name: str, help: str, **limits) -> Field:
 
 
 def path(name: str, help: str, **limits) -> Field:
-    return Field(name, "string", help, longest=LONGEST_PATH, **limits)
+    return Field(name, "string", help, longest=LONGEST_PATH, is_path=True, **limits)
 
 
 def number(name: str, help: str, **limits) -> Field:

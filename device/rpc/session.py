@@ -31,6 +31,7 @@ class Session:
         self._runtime: Runtime | None = None
         self._waiting, self._work = 0, set()
         self._ended = False
+        self.told_prompt: int | None = None  # the question that was announced last
 
     def opened(self) -> Runtime:
         """The runtime, for what needs the store alone. RpcError (not_open) when there is none."""
@@ -39,8 +40,9 @@ class Session:
             raise RpcError(NOT_OPEN, "no runtime is open; call open with a model and a home")
         return runtime
 
-    def is_open(self) -> bool:
-        return self._runtime is not None
+    def runtime(self) -> Runtime | None:
+        """The same, or None."""
+        return self._runtime
 
     def open(self, make: Callable[[], Runtime]) -> Runtime:
         """Make the runtime; wrong_use when one is open already."""
@@ -49,7 +51,7 @@ class Session:
                 raise RpcError(NOT_OPEN, "this dispatcher is closed for good; create another")
             if self._runtime is not None:
                 raise RpcError(WRONG_USE, f"{self._runtime.store.home} is open already; close it first")
-            self._runtime = make()
+            self._runtime, self.told_prompt = make(), None
             return self._runtime
 
     def close(self, for_good: bool = False) -> bool:

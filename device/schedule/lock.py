@@ -10,11 +10,12 @@ from pathlib import Path
 from ..errors import UsageError
 
 FILE_NAME = "learner.lock"
+TRIES, TRY_SECONDS = 20, 0.005
 
 
 @contextmanager
 def learner_lock(home: Path) -> Iterator[None]:
-    """Hold the home's lock; UsageError, at once, when another process (or this one) learns already."""
+    """Hold the home's lock; UsageError when another process (or this one) learns already."""
     with open(os.open(home / FILE_NAME, os.O_RDWR | os.O_CREAT, 0o600), "r+") as file:
         if not _locked(file):
             raise UsageError(
@@ -28,14 +29,13 @@ def learner_lock(home: Path) -> Iterator[None]:
 
 
 def _locked(file) -> bool:
-    """Whether the lock could be had. Who only looks (`is_learning`) holds it for microseconds: try again."""
-    for wait in (0.005, 0.02, None):
+    """Whether the lock could be had. Who only looks (`is_learning`) holds it for an instant: try a few times."""
+    for _ in range(TRIES):
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True
         except BlockingIOError:
-            if wait is not None:
-                time.sleep(wait)
+            time.sleep(TRY_SECONDS)
     return False
 
 
