@@ -7,7 +7,7 @@ GEMMA := .cache/models/gemma-3-270m-q4_k_m.gguf
 MODEL ?= smollm2-135m
 export IDLETUNE_MODEL ?= $(abspath $(BASE))
 
-.PHONY: help setup model model-gemma demo test bench-train bench-observe bench-rpc bench-selection bench-fuzz bench-faults artifacts push clean
+.PHONY: help setup model model-gemma demo test bench-train bench-qvac bench-observe bench-rpc bench-selection bench-fuzz bench-faults artifacts push clean
 
 help:  ## what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 24
@@ -25,6 +25,11 @@ bench-train: setup $(VENV)/.test  ## training beside torch + peft: speed, memory
 	$(BIN)/python benchmarks/train_quality.py
 	$(BIN)/python benchmarks/train_growth.py
 	$(BIN)/python benchmarks/train_resume.py
+
+bench-qvac: setup $(VENV)/.test $(GEMMA)  ## a training step beside QVAC's on Gemma 3 270M, Q8_0; needs npm
+	test -d .cache/qvac/original || $(BIN)/idletune-export folder $(GEMMA) -o .cache/qvac/original
+	test -f .cache/qvac/q8_0.gguf || $(BIN)/idletune-export gguf .cache/qvac/original -o .cache/qvac/q8_0.gguf --kind Q8_0
+	$(BIN)/python benchmarks/train_qvac.py .cache/qvac/q8_0.gguf
 
 bench-observe: setup  ## what selection costs beside the reply it looks at
 	$(BIN)/python benchmarks/observe_cost.py

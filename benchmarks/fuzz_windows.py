@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from common import machine  # noqa: E402
 from fuzzed_states import fuzzed_states  # noqa: E402
 from hostile_replies import hostile_replies  # noqa: E402
-from idletune.commands.progress import Progress  # noqa: E402
+from idletune.progress import Progress  # noqa: E402
 from idletune.schedule import termux  # noqa: E402
 from idletune.schedule.clock import Moment  # noqa: E402
 from idletune.schedule.device_state import DeviceState, parse_state, parse_termux  # noqa: E402

@@ -14,8 +14,8 @@ from itertools import product
 from pathlib import Path
 
 from common import RESULTS, make_layers, write_results
-from idletune.commands.progress import Progress
 from idletune.model.base_model import BaseModel
+from idletune.progress import Progress
 from selection.cells import LONGEST, Bench, Cell
 from selection.report import draw, summarize, table
 from selection.streams import DATA, STREAMS, load_stream

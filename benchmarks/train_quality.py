@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from common import make_layers, write_results
-from idletune.commands.progress import Progress
 from idletune.dialogue import read_exchanges
 from idletune.model.base_model import BaseModel
 from idletune.model.gguf_file import GgufFile
+from idletune.progress import Progress
 from idletune.settings import Settings
 from idletune.training.lora import Lora
 from idletune.training.optimizer import cosine

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from .commands.progress import no_bars
 from .errors import UsageError
 from .learning.adapters import Adapters, AdapterVersion, describe
 from .learning.night import ADOPTED, Learning, LearningReport, serve
@@ -21,16 +20,17 @@ from .learning.review import Review, review
 from .model.base_model import BaseModel, Reply
 from .model.bundle import check_bundle
 from .model.gguf_file import GgufFile
+from .progress import no_bars
 from .schedule.lock import is_learning, learner_lock
 from .schedule.scheduler import Scheduler, Tick
 from .schedule.state_sources import HostSource, make_source
+from .selection.buffer import Buffer
 from .selection.lexicons import Lexicons
 from .selection.observation import Observation, Observer
 from .selection.policies import make_policy
 from .selection.retrieval import Retrieval
 from .settings import Settings, load_settings, save_settings
 from .state.annotation import AnnotationQueue, Prompt
-from .state.buffer import Buffer
 from .state.keyring import read_key
 from .state.privacy import forget
 from .state.store import Store

@@ -21,11 +21,11 @@ from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
 
-from idletune.commands.progress import Progress
 from idletune.errors import UsageError
 from idletune.model.base_model import BaseModel
 from idletune.model.bundle import BASE, FORMAT, MANIFEST, check_bundle, sha256
 from idletune.model.gguf_file import GgufFile
+from idletune.progress import Progress
 from idletune.settings import Settings
 from idletune.training.shape import ModelShape
 

@@ -8,8 +8,8 @@ import os
 import sys
 from pathlib import Path
 
-from idletune.commands.progress import Progress
 from idletune.errors import IdleTuneError, UsageError
+from idletune.progress import Progress
 
 KINDS = ("F16", "Q8_0", "Q4_0", "Q4_1", "Q4_K_M")
 ONNX_WEIGHTS = ("fp32", "int8", "int4")

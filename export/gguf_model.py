@@ -11,9 +11,9 @@ from pathlib import Path
 
 import gguf
 import numpy as np
-from idletune.commands.progress import no_bars
 from idletune.errors import DamagedDataError, UsageError
 from idletune.model.gguf_file import GgufFile
+from idletune.progress import no_bars
 from idletune.settings import cores
 
 from . import vocabulary

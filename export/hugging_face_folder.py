@@ -10,9 +10,9 @@ from pathlib import Path
 import gguf
 import numpy as np
 from gguf.quants import dequantize
-from idletune.commands.progress import no_bars
 from idletune.errors import DamagedDataError, UsageError
 from idletune.model.gguf_file import GgufFile
+from idletune.progress import no_bars
 from safetensors.numpy import save_file
 from transformers import AutoConfig, AutoModelForCausalLM
 

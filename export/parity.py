@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 
 import numpy as np
-from idletune.commands.progress import no_bars
+from idletune.progress import no_bars
 
 Logits = Callable[[list[int]], np.ndarray]
 

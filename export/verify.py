@@ -9,11 +9,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from idletune.commands.progress import no_bars
 from idletune.errors import UsageError
 from idletune.model.base_model import BaseModel
 from idletune.model.bundle import BASE, MANIFEST, check_bundle
 from idletune.model.onnx_engine import MODEL
+from idletune.progress import no_bars
 
 from .adapter_files import convert_adapter
 from .hugging_face_folder import write_hugging_face_folder

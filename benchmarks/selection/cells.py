@@ -16,12 +16,12 @@ from idletune.learning.synthesis import SynthesisReport, Synthesizer
 from idletune.model.base_model import BaseModel
 from idletune.model.chat_template import labelled
 from idletune.model.gguf_file import write_gguf
+from idletune.selection.buffer import Buffer
 from idletune.selection.lexicons import Lexicons
 from idletune.selection.observation import Observer
 from idletune.selection.policies import make_policy
 from idletune.selection.scores import text_embedding
 from idletune.settings import Settings
-from idletune.state.buffer import Buffer
 from idletune.state.store import Store
 from idletune.training.rows import make_row
 from idletune.training.trainer import Trainer

@@ -3,9 +3,9 @@
 import sys
 
 from ..errors import IdleTuneError, UsageError
+from ..progress import Progress
 from ..runtime import Runtime
 from . import show
-from .progress import Progress
 
 HELP = """\
 /train          learn now from what you answered     /status      what it knows and serves

@@ -5,37 +5,31 @@ Exit codes: 0 done, 2 wrong use or input, 1 a fault of ours.
 
 import argparse
 import json
-import os
 import sys
 import tempfile
-from dataclasses import fields, replace
+from dataclasses import fields
 from importlib.resources import as_file, files
 from pathlib import Path
 
 from .. import __version__
 from ..dialogue import read_exchanges
 from ..errors import IdleTuneError, UsageError
-from ..learning.adapters import Adapters
 from ..model.engine import BACKENDS
+from ..progress import Progress
 from ..replay import EXCHANGES_A_DAY, replay
 from ..rpc import Dispatcher
 from ..rpc.server import Server, stopped_by_signals
-from ..runtime import Runtime, default_home
+from ..runtime import Runtime
 from ..schedule import termux
-from ..settings import Settings, load_settings, parse_setting
+from ..settings import Settings
 from ..simulation.simulation import simulate
 from ..simulation.timeline import draw_timeline
-from ..state.home import erase
-from ..state.keyring import make_key, read_key
-from ..state.privacy import export_data, forget
-from ..state.store import FILE_NAME, Store, open_store
-from . import device_commands, show
+from . import device_commands, home_commands, show
 from .chat_loop import ChatLoop
+from .given import home_of, model_of, open_runtime, settings_of
 from .picture import draw
-from .progress import Progress
 
 DEMO_BINS = 64  # the story is short: with 128 bins nothing would ever be replaced
-DEFAULT_MODEL = Path(".cache/models/smollm2-135m-instruct-q4_1.gguf")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -67,7 +61,7 @@ def replay_file(arguments) -> None:
 
 
 def _replay(arguments, exchanges, picture: Path | None) -> None:
-    settings, model = _settings(arguments), _model(arguments)
+    settings, model = settings_of(arguments), model_of(arguments)
     with tempfile.TemporaryDirectory(prefix="idletune-") as scratch:
         home = arguments.home or Path(scratch)  # a replay is not the user's life: it gets a home of its own
 
@@ -84,12 +78,12 @@ def _replay(arguments, exchanges, picture: Path | None) -> None:
 
 
 def chat(arguments) -> None:
-    with Runtime(_home(arguments), _model(arguments), _settings(arguments), backend=arguments.backend) as runtime:
+    with open_runtime(arguments) as runtime:
         ChatLoop(runtime).run()
 
 
 def serve(arguments) -> None:
-    home, model, settings, dispatcher = _home(arguments), _model(arguments), _settings(arguments), Dispatcher()
+    home, model, settings, dispatcher = home_of(arguments), model_of(arguments), settings_of(arguments), Dispatcher()
     with Server(dispatcher, arguments.socket) as server, stopped_by_signals(server):
         dispatcher.session.open(lambda: Runtime(home, model, settings, backend=arguments.backend))
         print(f"serving on {arguments.socket}; SIGTERM or Ctrl-C ends it", flush=True)
@@ -97,81 +91,47 @@ def serve(arguments) -> None:
 
 
 def status(arguments) -> None:
-    with Runtime(_home(arguments), _model(arguments), _settings(arguments), backend=arguments.backend) as runtime:
+    with open_runtime(arguments) as runtime:
         facts = runtime.status()
     print(json.dumps(facts, indent=1) if arguments.json else show.status_page(facts))
 
 
 def tick(arguments) -> None:
-    device_commands.tick(_home(arguments), _model(arguments), _settings(arguments))
+    device_commands.tick(home_of(arguments), model_of(arguments), settings_of(arguments))
 
 
 def watch(arguments) -> None:
-    device_commands.watch_device(_home(arguments), _model(arguments), _settings(arguments))
+    device_commands.watch_device(home_of(arguments), model_of(arguments), settings_of(arguments))
 
 
 def ask(arguments) -> None:
-    device_commands.ask(_home(arguments), _settings(arguments), arguments.notify)
+    device_commands.ask(home_of(arguments), settings_of(arguments), arguments.notify)
 
 
 def answer(arguments) -> None:
     device_commands.answer(
-        _home(arguments), _settings(arguments), arguments.verdict, arguments.prompt, arguments.notify
+        home_of(arguments), settings_of(arguments), arguments.verdict, arguments.prompt, arguments.notify
     )
 
 
 def termux_jobs(arguments) -> None:
     if arguments.action == "install":
-        print(termux.install(_home(arguments)))
+        print(termux.install(home_of(arguments)))
     else:
-        termux.remove(_home(arguments))
+        termux.remove(home_of(arguments))
 
 
 def simulate_month(arguments) -> None:
     with tempfile.TemporaryDirectory(prefix="idletune-") as scratch:
-        result = simulate(Path(scratch), arguments.days, arguments.seed, _settings(arguments))
+        result = simulate(Path(scratch), arguments.days, arguments.seed, settings_of(arguments))
     print(result.summary())
     if arguments.picture:
         drawn = draw_timeline(result, arguments.picture)
         print(f"picture: {arguments.picture}" if drawn else "no picture: matplotlib is not installed (idletune[plots])")
 
 
-def forget_set(arguments) -> None:
-    with _store(arguments) as store:
-        dropped = forget(store, Adapters(store, base_sha256=""), arguments.id)
-    versions = f", and adapter {', '.join(map(str, dropped))} with it; the rest is learned anew" if dropped else ""
-    print(f"forgotten{versions}")
-
-
-def export_my_data(arguments) -> None:
-    with _store(arguments) as store:
-        lines = export_data(store, arguments.out)
-    print(f"{lines} records in {arguments.out}, not encrypted: keep it safe")
-
-
-def erase_home(arguments) -> None:
-    home = _home(arguments)
-    if not arguments.yes:
-        try:
-            answer = input(f"erase everything IdleTune keeps in {home}, for good? Type erase: ")
-        except EOFError:
-            answer = ""
-        if answer.strip() != "erase":
-            raise UsageError("nothing was erased; type erase, or give --yes")
-    print(f"erased {len(erase(home))} files in {home}")
-
-
-def rotate_key(arguments) -> None:
-    new, settings = arguments.new_key_file, _settings(arguments)
-    with _store(arguments) as store:  # first of all the old key must be right
-        store.rotate_key(read_key(new) if new.exists() else make_key(new))
-    print(f"encrypted with the key in {new}; without it nothing can be read: keep a copy elsewhere")
-    if settings.key_file != str(new):
-        print(f"from now on give --key-file {new}, or put key_file into {_home(arguments) / 'settings.json'}")
-
-
 def adopt(arguments) -> None:
-    with Runtime(_home(arguments), _model(arguments), _settings(arguments), backend=arguments.backend) as runtime:
+    with open_runtime(arguments) as runtime:
         adapter = runtime.adopt(arguments.adapter)
     print(f"serving adapter {adapter.version} ({adapter.reason}); training starts from it")
 
@@ -223,13 +183,15 @@ def _device_commands(commands) -> None:
 
 
 def _privacy_commands(commands) -> None:
-    command = _command(commands, "forget", forget_set, "remove a dialogue set and all that was made of it")
+    command = _command(commands, "forget", home_commands.forget_set, "remove a dialogue set and what was made of it")
     command.add_argument("id", type=_count, help="the number of the dialogue set")
-    command = _command(commands, "export-my-data", export_my_data, "everything it keeps of you, readable")
+    command = _command(commands, "export-my-data", home_commands.export_my_data, "everything it keeps of you, readable")
     command.add_argument("out", type=Path, help="JSONL file to write")
-    command = _command(commands, "erase", erase_home, "remove everything it keeps")
+    command = _command(commands, "erase", home_commands.erase_home, "remove everything it keeps")
     command.add_argument("--yes", action="store_true", help="do not ask")
-    command = _command(commands, "rotate-key", rotate_key, "encrypt the state with another key, or for the first time")
+    command = _command(
+        commands, "rotate-key", home_commands.rotate_key, "encrypt the state with another key, or for the first time"
+    )
     command.add_argument("--new-key-file", type=Path, required=True, help="the new key; made if there is no such file")
 
 
@@ -262,36 +224,6 @@ def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 up")
     return int(text)
-
-
-def _settings(arguments) -> Settings:
-    """Defaults, then the home's settings.json, then the command line."""
-    settings = Settings(**load_settings(_home(arguments) / "settings.json"))
-    changes = dict(pair.split("=", 1) if "=" in pair else (pair, "") for pair in arguments.set)
-    if getattr(arguments, "policy", None):
-        changes["policy"] = arguments.policy
-    if arguments.key_file:
-        changes["key_file"] = arguments.key_file
-    return replace(settings, **{name: parse_setting(name, text) for name, text in changes.items()})
-
-
-def _store(arguments) -> Store:
-    """The state alone, for what needs no model; UsageError where there is none."""
-    home, settings = _home(arguments), _settings(arguments)
-    if not (home / FILE_NAME).is_file():
-        raise UsageError(f"no state in {home}; name the home with --home")
-    return open_store(home, settings)
-
-
-def _home(arguments) -> Path:
-    return arguments.home or default_home()
-
-
-def _model(arguments) -> Path:
-    path = arguments.model or Path(os.environ.get("IDLETUNE_MODEL", DEFAULT_MODEL))
-    if not path.is_file():
-        raise UsageError(f"no base model at {path}; run make model, or name a GGUF file with --model")
-    return path
 
 
 def _write(path: Path, text: str) -> None:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import UsageError
+from ..progress import Progress
 from ..runtime import Runtime
 from ..schedule import termux
 from ..schedule.scheduler import Scheduler, watch
@@ -18,7 +19,6 @@ from ..schedule.state_sources import make_source
 from ..settings import Settings
 from ..state.annotation import AnnotationQueue
 from ..state.store import Store, open_store
-from .progress import Progress
 
 WATCH_SECONDS = 60.0
 

@@ -2,24 +2,17 @@
 
 from pathlib import Path
 
+from ..figure import save_figure
 from ..replay import ReplayReport
 
 
 def draw(report: ReplayReport, path: Path) -> bool:
     """Write a PNG (or SVG, by the name's ending); False where matplotlib is not installed."""
-    try:
-        import matplotlib
-    except ImportError:
-        return False
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    def both(axes):
+        _draw_buffer(axes[0], report)
+        _draw_loss(axes[1], report)
 
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4), layout="constrained")
-    _draw_buffer(left, report)
-    _draw_loss(right, report)
-    figure.savefig(path, dpi=110)
-    pyplot.close(figure)
-    return True
+    return save_figure(path, both, columns=2, figsize=(11, 4))
 
 
 def _draw_buffer(axes, report: ReplayReport) -> None:

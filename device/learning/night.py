@@ -11,12 +11,12 @@ from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 
-from ..commands.progress import no_bars
 from ..dialogue import DialogueSet
 from ..errors import DamagedDataError, IdleTuneError, UsageError
 from ..model.gguf_file import GgufFile
+from ..progress import no_bars
+from ..selection.buffer import Buffer
 from ..settings import Settings
-from ..state.buffer import Buffer
 from ..state.files import CHECKPOINT, Files
 from ..state.store import Store
 from ..training.graph_files import find_graphs

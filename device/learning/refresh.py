@@ -6,7 +6,7 @@ comparable, paid once per adapter and not in the user's time.
 
 from collections.abc import Callable
 
-from ..state.buffer import Buffer
+from ..selection.buffer import Buffer
 from ..state.store import Store
 
 LAST, DONE = "embeddings due up to", "embeddings refreshed up to"  # counters holding ids of dialogue sets

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from math import sqrt
 
 from ..errors import DamagedDataError
+from ..selection.buffer import Buffer
 from ..settings import Settings
-from ..state.buffer import Buffer
 from .adapters import Adapters, AdapterVersion
 from .night import load, serve
 

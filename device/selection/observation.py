@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..dialogue import DialogueSet, Scores
-from ..state.buffer import Buffer, Offer
+from .buffer import Buffer, Offer
 from .lexicons import Lexicons
 from .scores import (
     domain_specific_score,

@@ -5,7 +5,7 @@ It needs no training, so it works from the first answer on, and helps an adapter
 
 import numpy as np
 
-from ..state.buffer import Buffer
+from .buffer import Buffer
 from .scores import text_embedding
 
 

@@ -20,10 +20,10 @@ from ..schedule.clock import FakeClock
 from ..schedule.device_state import DeviceState
 from ..schedule.scheduler import Scheduler
 from ..schedule.windows import History
+from ..selection.buffer import Buffer
 from ..selection.policies import make_policy
 from ..settings import Settings
 from ..state.annotation import AnnotationQueue
-from ..state.buffer import Buffer
 from ..state.store import Store
 from ..training.lora import Lora
 from ..training.shape import ModelShape

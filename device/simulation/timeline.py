@@ -3,6 +3,7 @@
 from datetime import datetime
 from pathlib import Path
 
+from ..figure import save_figure
 from .simulation import START, Simulated
 
 DAY, HOUR = 86400.0, 3600.0
@@ -10,21 +11,12 @@ DAY, HOUR = 86400.0, 3600.0
 
 def draw_timeline(result: Simulated, path: Path) -> bool:
     """Write a PNG (or SVG, by the name's ending); False where matplotlib is not installed."""
-    try:
-        import matplotlib
-    except ImportError:
-        return False
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    def both(axes):
+        _draw_days(axes[0], result)
+        _draw_battery(axes[1], result)
 
     height = 2.5 + 0.16 * result.days
-    figure, (days, battery) = pyplot.subplots(
-        2, 1, figsize=(11, height + 2), height_ratios=(height, 2), layout="constrained")
-    _draw_days(days, result)
-    _draw_battery(battery, result)
-    figure.savefig(path, dpi=110)
-    pyplot.close(figure)
-    return True
+    return save_figure(path, both, rows=2, figsize=(11, height + 2), height_ratios=(height, 2))
 
 
 def _draw_days(axes, result: Simulated) -> None:

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from idletune.dialogue import DialogueSet, Scores
 from idletune.runtime import Runtime
+from idletune.selection.buffer import Buffer
 from idletune.selection.policies import make_policy
 from idletune.state.annotation import AnnotationQueue
-from idletune.state.buffer import Buffer
 from idletune.state.store import BIN_BYTES, Store
 from loop import SETTINGS, answer_all, observe
 from stops import InTraining

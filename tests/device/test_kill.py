@@ -12,9 +12,9 @@ import time
 
 import numpy as np
 from idletune.dialogue import DialogueSet, Scores
+from idletune.selection.buffer import Buffer
 from idletune.selection.policies import make_policy
 from idletune.state.annotation import AnnotationQueue
-from idletune.state.buffer import Buffer
 from idletune.state.store import Store
 
 ROUNDS = 25

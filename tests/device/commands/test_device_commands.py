@@ -13,7 +13,7 @@ from termux_programs import TermuxPrograms
 
 CHANGED = {
     **{name: value for name, value in vars(SETTINGS).items() if value != getattr(Settings(), name)},
-    "window_from": 0, "window_until": 0, "memory_mb": 60, "window_reserve_mb": 0, "window_disk_mb": 0,
+    "window_from": 0, "window_until": 0, "memory_mb": 100, "window_reserve_mb": 0, "window_disk_mb": 0,
 }
 
 

@@ -16,9 +16,9 @@ from idletune.schedule.clock import FakeClock
 from idletune.schedule.device_state import DeviceState
 from idletune.schedule.lock import is_learning, learner_lock
 from idletune.schedule.scheduler import Scheduler, watch
+from idletune.selection.buffer import Buffer
 from idletune.selection.policies import make_policy
 from idletune.settings import Settings
-from idletune.state.buffer import Buffer
 from idletune.state.store import Store
 
 GOOD = DeviceState(True, 80, 30.0, 0, 0.4, True, 2000, 5000)

@@ -14,9 +14,9 @@ from idletune.commands.cli import main
 from idletune.dialogue import DialogueSet, Scores
 from idletune.errors import UsageError
 from idletune.schedule import termux
+from idletune.selection.buffer import Buffer
 from idletune.selection.policies import make_policy
 from idletune.state.annotation import AnnotationQueue
-from idletune.state.buffer import Buffer
 from idletune.state.store import Store
 from termux_programs import TermuxPrograms, press
 

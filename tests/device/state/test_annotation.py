@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from idletune.dialogue import DialogueSet, Scores
 from idletune.errors import UsageError
+from idletune.selection.buffer import Buffer
 from idletune.selection.policies import make_policy
 from idletune.state.annotation import AnnotationQueue, question_hash
-from idletune.state.buffer import Buffer
 from idletune.state.store import Store
 
 HIDDEN = 4

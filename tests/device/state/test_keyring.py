@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from idletune.dialogue import DialogueSet, Scores
 from idletune.errors import UsageError
+from idletune.selection.buffer import Buffer
 from idletune.selection.policies import make_policy
 from idletune.state import keyring
 from idletune.state.annotation import AnnotationQueue
-from idletune.state.buffer import Buffer
 from idletune.state.files import Files
 from idletune.state.keyring import make_key, read_key
 from idletune.state.sealing import data_key_of

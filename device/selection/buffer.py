@@ -15,10 +15,10 @@ import numpy as np
 
 from ..dialogue import DialogueSet, Scores
 from ..errors import DamagedDataError, UsageError
-from ..selection.index import EmbeddingIndex, make_index
-from ..selection.policies import BufferView, Policy
-from ..selection.scores import entropy_of_embedding, text_embedding
-from .store import BIN_BYTES, Store, check_bin
+from ..state.store import BIN_BYTES, Store, check_bin
+from .index import EmbeddingIndex, make_index
+from .policies import BufferView, Policy
+from .scores import entropy_of_embedding, text_embedding
 
 _PROTECTED = """
     SELECT id, (answered_at IS NOT NULL AND learned_in IS NULL) OR EXISTS (

@@ -1,0 +1,46 @@
+"""What was given on the command line, and by the environment where it was not: home, model, settings."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from ..errors import UsageError
+from ..runtime import Runtime, default_home
+from ..settings import Settings, load_settings, parse_setting
+from ..state.store import FILE_NAME, Store, open_store
+
+DEFAULT_MODEL = Path(".cache/models/smollm2-135m-instruct-q4_1.gguf")
+
+
+def open_runtime(arguments) -> Runtime:
+    return Runtime(home_of(arguments), model_of(arguments), settings_of(arguments), backend=arguments.backend)
+
+
+def settings_of(arguments) -> Settings:
+    """Defaults, then the home's settings.json, then the command line."""
+    settings = Settings(**load_settings(home_of(arguments) / "settings.json"))
+    changes = dict(pair.split("=", 1) if "=" in pair else (pair, "") for pair in arguments.set)
+    if getattr(arguments, "policy", None):
+        changes["policy"] = arguments.policy
+    if arguments.key_file:
+        changes["key_file"] = arguments.key_file
+    return replace(settings, **{name: parse_setting(name, text) for name, text in changes.items()})
+
+
+def store_of(arguments) -> Store:
+    """The state alone, for what needs no model; UsageError where there is none."""
+    home, settings = home_of(arguments), settings_of(arguments)
+    if not (home / FILE_NAME).is_file():
+        raise UsageError(f"no state in {home}; name the home with --home")
+    return open_store(home, settings)
+
+
+def home_of(arguments) -> Path:
+    return arguments.home or default_home()
+
+
+def model_of(arguments) -> Path:
+    path = arguments.model or Path(os.environ.get("IDLETUNE_MODEL", DEFAULT_MODEL))
+    if not path.is_file():
+        raise UsageError(f"no base model at {path}; run make model, or name a GGUF file with --model")
+    return path

@@ -1,0 +1,42 @@
+"""Commands on the state itself: forget, export, erase, another key. They need no model."""
+
+from ..errors import UsageError
+from ..learning.adapters import Adapters
+from ..state.home import erase
+from ..state.keyring import make_key, read_key
+from ..state.privacy import export_data, forget
+from .given import home_of, settings_of, store_of
+
+
+def forget_set(arguments) -> None:
+    with store_of(arguments) as store:
+        dropped = forget(store, Adapters(store, base_sha256=""), arguments.id)
+    versions = f", and adapter {', '.join(map(str, dropped))} with it; the rest is learned anew" if dropped else ""
+    print(f"forgotten{versions}")
+
+
+def export_my_data(arguments) -> None:
+    with store_of(arguments) as store:
+        lines = export_data(store, arguments.out)
+    print(f"{lines} records in {arguments.out}, not encrypted: keep it safe")
+
+
+def erase_home(arguments) -> None:
+    home = home_of(arguments)
+    if not arguments.yes:
+        try:
+            answer = input(f"erase everything IdleTune keeps in {home}, for good? Type erase: ")
+        except EOFError:
+            answer = ""
+        if answer.strip() != "erase":
+            raise UsageError("nothing was erased; type erase, or give --yes")
+    print(f"erased {len(erase(home))} files in {home}")
+
+
+def rotate_key(arguments) -> None:
+    new, settings = arguments.new_key_file, settings_of(arguments)
+    with store_of(arguments) as store:  # first of all the old key must be right
+        store.rotate_key(read_key(new) if new.exists() else make_key(new))
+    print(f"encrypted with the key in {new}; without it nothing can be read: keep a copy elsewhere")
+    if settings.key_file != str(new):
+        print(f"from now on give --key-file {new}, or put key_file into {home_of(arguments) / 'settings.json'}")

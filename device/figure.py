@@ -1,0 +1,23 @@
+"""Pictures in files, where matplotlib is installed."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+
+def save_figure(path: Path, draw: Callable, rows: int = 1, columns: int = 1, **options) -> bool:
+    """Let `draw(axes)` fill a figure of rows x columns panels and write it as PNG (or SVG, by the name's ending).
+
+    `options` are matplotlib's for the figure. False where matplotlib is not installed.
+    """
+    try:
+        import matplotlib
+    except ImportError:
+        return False
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(rows, columns, layout="constrained", **options)
+    draw(axes)
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)
+    return True
