@@ -8,6 +8,7 @@ into plain operators), written by torch.onnx; standard operators only, opset 20,
 
 import io
 import json
+import logging
 import warnings
 from contextlib import redirect_stdout
 from dataclasses import asdict, fields
@@ -21,6 +22,8 @@ from torch._decomp import core_aten_decompositions
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from .architectures import ARCHITECTURES, Block, Rows
+
+logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of absent packages that have no part in this
 
 OPSET = 20
 VARIANTS = {"attention": ATTENTION, "all": LINEARS}  # which linear layers may carry an adapter
