@@ -1,0 +1,121 @@
+package io.idletune;
+
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.concurrent.atomic.AtomicLong;
+import java.util.function.Consumer;
+import org.json.JSONException;
+import org.json.JSONObject;
+
+/**
+ * JSON-RPC 2.0 over a connection: requests with their errors as exceptions, and a thread that hands events on.
+ *
+ * <p>Threads: every method from any thread at once.
+ */
+final class Rpc {
+    private static final int POLL_MILLISECONDS = 60_000; // a closed connection wakes it before
+
+    private final Connection connection;
+    private final AtomicLong ids = new AtomicLong();
+    private final Map<Long, Consumer<String>> texts = new ConcurrentHashMap<>();
+    private final Map<String, Consumer<JSONObject>> listeners = new ConcurrentHashMap<>();
+    private final AtomicBoolean closed = new AtomicBoolean();
+
+    Rpc(Connection connection) {
+        this.connection = connection;
+        Thread events = new Thread(this::takeEvents, "idletune-events");
+        events.setDaemon(true);
+        events.start();
+    }
+
+    /** What is told of an event's parameters, on the events' own thread; null for nobody. */
+    void listen(String event, Consumer<JSONObject> listener) {
+        if (listener == null) {
+            listeners.remove(event);
+        } else {
+            listeners.put(event, listener);
+        }
+    }
+
+    /** The result of a method. */
+    JSONObject call(String method, Params params) throws IdleTuneException {
+        return call(ids.incrementAndGet(), method, params);
+    }
+
+    /** The same; pieces of the text that is written meanwhile go to {@code onText}, on the events' own thread. */
+    JSONObject call(String method, Params params, Consumer<String> onText) throws IdleTuneException {
+        long id = ids.incrementAndGet();
+        texts.put(id, onText);
+        try {
+            return call(id, method, params);
+        } finally {
+            texts.remove(id);
+        }
+    }
+
+    void close() {
+        if (closed.compareAndSet(false, true)) {
+            connection.close();
+        }
+    }
+
+    private JSONObject call(long id, String method, Params params) throws IdleTuneException {
+        if (closed.get()) {
+            throw new UsageException("this IdleTune is closed; open another");
+        }
+        try {
+            JSONObject request = new JSONObject();
+            request.put("jsonrpc", "2.0").put("id", id).put("method", method).put("params", params.json());
+            byte[] response = connection.call(id, request.toString().getBytes(StandardCharsets.UTF_8));
+            return result(new JSONObject(new String(response, StandardCharsets.UTF_8)));
+        } catch (IllegalArgumentException e) { // from the C library: over its limit
+            throw new UsageException(e.getMessage());
+        } catch (IOException e) {
+            throw closed.get() ? new UsageException("this IdleTune is closed; open another")
+                    : new IdleTuneException(e.getMessage(), e);
+        } catch (JSONException e) {
+            throw new IdleTuneException("the runtime's answer to " + method + " is not what was agreed on", e);
+        }
+    }
+
+    private static JSONObject result(JSONObject response) throws IdleTuneException, JSONException {
+        JSONObject error = response.optJSONObject("error");
+        if (error == null) {
+            return response.getJSONObject("result");
+        }
+        JSONObject data = error.optJSONObject("data");
+        throw IdleTuneException.of(data == null ? "" : data.optString("kind"), error.getString("message"));
+    }
+
+    private void takeEvents() {
+        try {
+            while (!closed.get()) {
+                byte[] event = connection.poll(POLL_MILLISECONDS);
+                if (event != null) {
+                    tell(new JSONObject(new String(event, StandardCharsets.UTF_8)));
+                }
+            }
+        } catch (IOException | JSONException e) {
+            closed.get(); // closed, or broken: then the next call tells it
+        }
+    }
+
+    private void tell(JSONObject event) throws JSONException {
+        String name = event.getString("method");
+        JSONObject params = event.getJSONObject("params");
+        if (name.equals("event.chat_text")) {
+            Consumer<String> onText = texts.get(params.optLong("request_id"));
+            if (onText != null) {
+                onText.accept(params.getString("text"));
+            }
+            return;
+        }
+        Consumer<JSONObject> listener = listeners.get(name);
+        if (listener != null) {
+            listener.accept(params);
+        }
+    }
+}

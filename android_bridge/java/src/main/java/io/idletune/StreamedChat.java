@@ -1,0 +1,90 @@
+package io.idletune;
+
+import java.util.concurrent.BlockingQueue;
+import java.util.concurrent.LinkedBlockingQueue;
+import java.util.concurrent.TimeUnit;
+import java.util.function.Consumer;
+import org.json.JSONObject;
+
+/**
+ * One answer as it is written: the call waits on a thread of its own, so that the pieces come to the caller's. What is
+ * missing of the text when the answer has come (events may be late, or dropped) is handed over as the last piece.
+ */
+final class StreamedChat {
+    private static final Object END = new Object();
+    private static final long CANCEL_MILLISECONDS = 50;
+
+    private final Rpc rpc;
+    private final Consumer<String> onText;
+    private final BlockingQueue<Object> pieces = new LinkedBlockingQueue<>(); // strings, and END
+    private final StringBuilder told = new StringBuilder();
+    private JSONObject result;
+    private IdleTuneException failure;
+    private RuntimeException fault;
+
+    StreamedChat(Rpc rpc, Consumer<String> onText) {
+        this.rpc = rpc;
+        this.onText = onText;
+    }
+
+    /** The whole answer, after its pieces. */
+    String run(Params params) throws IdleTuneException {
+        new Thread(() -> call(params), "idletune-chat").start();
+        boolean interrupted = handOver();
+        if (interrupted) {
+            Thread.currentThread().interrupt();
+        }
+        if (fault != null) {
+            throw fault;
+        }
+        if (failure != null) {
+            throw failure;
+        }
+        String text = result.optString("text");
+        if (text.length() > told.length() && text.startsWith(told.toString())) {
+            onText.accept(text.substring(told.length()));
+        }
+        return text;
+    }
+
+    private void call(Params params) {
+        try {
+            result = rpc.call("chat", params, pieces::add);
+        } catch (IdleTuneException e) {
+            failure = e;
+        } catch (RuntimeException e) {
+            fault = e;
+        } finally {
+            pieces.add(END);
+        }
+    }
+
+    /** Until the answer has come. An interrupt cancels the chat, which then ends soon; true when there was one. */
+    private boolean handOver() {
+        boolean interrupted = false;
+        while (true) {
+            try {
+                Object piece = interrupted ? pieces.poll(CANCEL_MILLISECONDS, TimeUnit.MILLISECONDS) : pieces.take();
+                if (piece == END) {
+                    return interrupted;
+                } else if (piece == null) {
+                    cancel(); // again and again, since one that comes before the chat begins finds nothing to cancel
+                } else {
+                    told.append((String) piece);
+                    onText.accept((String) piece);
+                }
+            } catch (InterruptedException e) {
+                interrupted = true;
+                cancel();
+            }
+        }
+    }
+
+    private void cancel() {
+        try {
+            rpc.call("cancel", Params.NONE);
+        } catch (IdleTuneException e) {
+            return; // closed meanwhile: the chat ends by that
+        }
+    }
+}

@@ -1,0 +1,93 @@
+package io.idletune;
+
+import static org.junit.Assert.assertEquals;
+import static org.junit.Assert.assertFalse;
+import static org.junit.Assert.assertThrows;
+import static org.junit.Assert.assertTrue;
+
+import java.io.File;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.OutputStream;
+import java.net.StandardProtocolFamily;
+import java.net.UnixDomainSocketAddress;
+import java.nio.ByteBuffer;
+import java.nio.channels.SocketChannel;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.BlockingQueue;
+import java.util.concurrent.LinkedBlockingQueue;
+import java.util.concurrent.TimeUnit;
+import org.junit.Test;
+
+/** The same API over a Unix socket to a runtime in another process ({@code idletune serve}). */
+public class SocketTest {
+    @Test
+    public void theSameApiOverASocket() throws Exception {
+        BlockingQueue<String> told = new LinkedBlockingQueue<>();
+        try (IdleTune idleTune = connect()) {
+            idleTune.setPromptListener(prompt -> told.add(prompt.question()), Runnable::run);
+            List<String> pieces = new ArrayList<>();
+            String answer = idleTune.chat("where is bread? \uD83C\uDF5E", pieces::add);
+            assertFalse(answer.isEmpty());
+            assertEquals(answer, String.join("", pieces));
+            assertEquals("where is bread? \uD83C\uDF5E", told.poll(60, TimeUnit.SECONDS));
+            assertThrows(UsageException.class, () -> idleTune.accept(999));
+            idleTune.accept(idleTune.prompts().get(0).id());
+        }
+        try (IdleTune again = connect()) {
+            assertEquals("the runtime stayed open", 1, again.status().answered());
+        }
+    }
+
+    @Test
+    public void aConnectionThatBreaksIsToldAtTheNextCall() throws Exception {
+        SocketChannel channel = channel();
+        IdleTune idleTune = IdleTune.connect(channel, in(channel), out(channel));
+        channel.close();
+        IdleTuneException broken = assertThrows(IdleTuneException.class, () -> idleTune.status());
+        assertFalse(broken instanceof UsageException);
+        idleTune.close();
+        assertTrue(assertThrows(UsageException.class, () -> idleTune.status()).getMessage().contains("closed"));
+    }
+
+    private static IdleTune connect() throws Exception {
+        SocketChannel channel = channel();
+        return IdleTune.connect(channel, in(channel), out(channel));
+    }
+
+    private static SocketChannel channel() throws IOException {
+        SocketChannel channel = SocketChannel.open(StandardProtocolFamily.UNIX);
+        channel.connect(UnixDomainSocketAddress.of(new File(Given.named("SOCKET")).toPath()));
+        return channel;
+    }
+
+    // The channel's own streams cannot be read and written at once before JDK 19.
+    private static InputStream in(SocketChannel channel) {
+        return new InputStream() {
+            @Override public int read() throws IOException {
+                byte[] one = new byte[1];
+                return read(one, 0, 1) < 0 ? -1 : one[0] & 255;
+            }
+
+            @Override public int read(byte[] bytes, int from, int count) throws IOException {
+                return channel.read(ByteBuffer.wrap(bytes, from, count));
+            }
+        };
+    }
+
+    private static OutputStream out(SocketChannel channel) {
+        return new OutputStream() {
+            @Override public void write(int one) throws IOException {
+                write(new byte[] {(byte) one}, 0, 1);
+            }
+
+            @Override public void write(byte[] bytes, int from, int count) throws IOException {
+                ByteBuffer buffer = ByteBuffer.wrap(bytes, from, count);
+                while (buffer.hasRemaining()) {
+                    channel.write(buffer);
+                }
+            }
+        };
+    }
+}

@@ -1,0 +1,29 @@
+"""Programs that build and run what is not Python."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+BRIDGE = ROOT / "android_bridge"
+SECONDS = 600  # the first run of Maven downloads the Android framework, some 300 MB
+
+
+def run(command, **variables) -> str:
+    """What the command printed, which must succeed."""
+    environment = {**os.environ, **variables}
+    done = subprocess.run(
+        [str(part) for part in command], env=environment, timeout=SECONDS, text=True, errors="replace",
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )
+    assert done.returncode == 0, f"{command[0]} ended with {done.returncode}\n{done.stdout[-6000:]}"
+    return done.stdout
+
+
+def need(*programs: str) -> None:
+    missing = [program for program in programs if not shutil.which(program)]
+    if missing:
+        pytest.skip(f"no {', '.join(missing)} here (Debian: apt install cmake gcc openjdk-17-jdk-headless maven)")
