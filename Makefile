@@ -6,7 +6,7 @@ BASE := .cache/models/smollm2-135m-instruct-q4_1.gguf
 MODEL ?= smollm2-135m
 export IDLETUNE_MODEL ?= $(abspath $(BASE))
 
-.PHONY: help setup model demo test bench-train bench-observe bench-fuzz bench-faults artifacts push clean
+.PHONY: help setup model demo test bench-train bench-observe bench-rpc bench-fuzz bench-faults artifacts push clean
 
 help:  ## what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 24
@@ -30,6 +30,9 @@ bench-observe: setup  ## what selection costs beside the reply it looks at
 
 bench-fuzz: setup $(VENV)/.test  ## 100,000 wrong device states and 10,000 hostile notification replies
 	$(BIN)/python benchmarks/fuzz_windows.py
+
+bench-rpc: setup  ## a call to the dispatcher, streamed chat, and how long the user waits for a slice to stop
+	$(BIN)/python benchmarks/rpc_cost.py
 
 bench-faults: setup $(VENV)/.test  ## 300 kills, full disks and torn writes in the whole loop; about 25 minutes
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/fault_injection.py

@@ -9,7 +9,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from .commands.progress import no_bars
@@ -27,7 +27,7 @@ from .schedule.state_sources import HostSource, make_source
 from .selection.lexicons import Lexicons
 from .selection.observation import Observation, Observer
 from .selection.policies import make_policy
-from .settings import Settings, load_settings
+from .settings import Settings, load_settings, save_settings
 from .state.annotation import AnnotationQueue, Prompt
 from .state.buffer import Buffer
 from .state.keyring import read_key
@@ -36,6 +36,8 @@ from .state.store import Store
 from .training.lora import read_adapter
 from .training.rows import Example
 from .training.shape import ModelShape
+
+AT_START = ("threads", "context_tokens", "lexicons", "key_file")  # settings the model and the store are opened with
 
 
 def default_home() -> Path:
@@ -71,24 +73,22 @@ class Runtime:
         self.store = None
         try:
             self.store = Store(home, clock, key=key or (read_key(Path(s.key_file)) if s.key_file else None))
-            policy = make_policy(s.policy, s.seed)
-            self.buffer = Buffer(self.store, policy, s.bins, s.bin_bytes, hidden=self.model.hidden)
-            self.queue = AnnotationQueue(
-                self.store, s.daily_limit, s.quiet_from, s.quiet_until, clock, s.bin_bytes
-            )
-            self.adapters = Adapters(self.store, self.model.sha256, s.keep_adapters)
-            self.scheduler = Scheduler(self.store, s, make_source(s.state_source, self.store.home))
+            vars(self).update(self._parts(s, lexicons))
             if not is_learning(self.store.home):  # else its candidate is another process's, in the gate
                 self.adapters.drop_unfinished()
-            self.observer = Observer(self.buffer, lexicons, s.eoe_reading)
             self.history: list[dict] = []
             serve(self.model, self.adapters)
         except BaseException:
             self.close()
             raise
 
-    def chat(self, text: str, on_text: Callable[[str], None] | None = None) -> Reply:
-        """Answer one message of the conversation, streamed to `on_text`, and observe the exchange."""
+    def chat(
+        self, text: str, on_text: Callable[[str], None] | None = None, should_stop: Callable[[], bool] = lambda: False
+    ) -> Reply:
+        """Answer one message of the conversation, streamed to `on_text`, and observe the exchange.
+
+        A reply that `should_stop` cut short (its stop is "asked") is neither remembered nor observed.
+        """
         if not text.strip():
             raise UsageError("an empty message; write something")
         serve(self.model, self.adapters)  # another process may have learned, rolled back or forgotten
@@ -97,11 +97,14 @@ class Runtime:
         try:
             reply = self.model.chat(
                 self._messages(), max_tokens=s.reply_tokens, temperature=s.temperature, top_p=s.top_p,
-                seed=s.seed + len(self.history), on_text=on_text,
+                seed=s.seed + len(self.history), on_text=on_text, should_stop=should_stop,
             )
         except BaseException:
             self.history.pop()
             raise
+        if reply.stop == "asked":
+            self.history.pop()
+            return reply
         self.history.append({"role": "assistant", "content": reply.text})
         if reply.text.strip():
             self.observe(text, reply)
@@ -113,6 +116,14 @@ class Runtime:
         if observation.offer.id is not None:
             self.queue.refill()
         return observation
+
+    def observe_exchange(self, question: str, response: str) -> Observation:
+        """Observe an exchange the model had no part in; it is embedded here, at the cost of reading it."""
+        if not question.strip() or not response.strip():
+            raise UsageError("an empty question or response; an exchange has both")
+        serve(self.model, self.adapters)
+        embeddings = self.model.embed_exchange(question, response, self.settings.system)
+        return self.observe(question, Reply(response, [], embeddings, "end", 0))
 
     def next_prompt(self) -> Prompt | None:
         """The question to put to the user now; None when there is none, or enough for today, or at night."""
@@ -129,9 +140,11 @@ class Runtime:
         with learner_lock(self.store.home):
             return self._learn(should_stop, bars, embed_anew)
 
-    def tick(self, bars=no_bars) -> Tick:
-        """One slice of learning, if the device's state and the settings allow it now (see `scheduler`)."""
-        return self.scheduler.tick(lambda should_stop: self.learn_slice(should_stop, bars))
+    def tick(
+        self, bars=no_bars, asked: Callable[[], str] = lambda: "", seconds: float = float("inf")
+    ) -> Tick:
+        """One slice of learning, if the device's state and the settings allow it now (see Scheduler.tick)."""
+        return self.scheduler.tick(lambda should_stop: self.learn_slice(should_stop, bars), asked, seconds)
 
     def learn_slice(self, should_stop: Callable[[], bool], bars=no_bars) -> str:
         """What a slice does, for a scheduler that holds the lock; its outcome in words."""
@@ -215,6 +228,20 @@ class Runtime:
         """Mean loss of examples in the trainer, with an adapter version or the base alone."""
         return self._learning().loss(examples, adapter)
 
+    def change_settings(self, values: dict) -> list[str]:
+        """Keep these settings in the home's settings.json and go by them; UsageError changes nothing.
+
+        Returns the names of those that were changed and wait for the next start.
+        """
+        known = asdict(self.settings)
+        if unknown := sorted(set(values) - set(known)):
+            raise UsageError(f"no setting {unknown[0]!r}; known: {', '.join(known)}")
+        settings = replace(self.settings, **values)
+        parts = self._parts(settings, self.observer.lexicons)
+        save_settings(self.store.home / "settings.json", values)
+        vars(self).update(parts, settings=settings)
+        return [name for name in AT_START if name in values and values[name] != known[name]]
+
     def new_conversation(self) -> None:
         self.history.clear()
 
@@ -247,6 +274,20 @@ class Runtime:
 
     def __exit__(self, *_) -> None:
         self.close()
+
+    def _parts(self, s: Settings, lexicons: Lexicons) -> dict:
+        """The parts that go by the settings; they hold nothing that is not in the store, but what the host pushed."""
+        store, before = self.store, getattr(self, "scheduler", None)
+        pushed = before is not None and isinstance(before.source, HostSource)
+        source = before.source if pushed else make_source(s.state_source, store.home)
+        buffer = Buffer(store, make_policy(s.policy, s.seed), s.bins, s.bin_bytes, hidden=self.model.hidden)
+        return {
+            "buffer": buffer,
+            "queue": AnnotationQueue(store, s.daily_limit, s.quiet_from, s.quiet_until, self.clock, s.bin_bytes),
+            "adapters": Adapters(store, self.model.sha256, s.keep_adapters),
+            "scheduler": Scheduler(store, s, source),
+            "observer": Observer(buffer, lexicons, s.eoe_reading),
+        }
 
     def _learning(self) -> Learning:
         return Learning(self.store, self.buffer, self.adapters, self.model, self.settings)

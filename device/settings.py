@@ -7,6 +7,7 @@ from pathlib import Path
 
 from .errors import DamagedDataError, UsageError
 
+MOST_THREADS, MOST_TOKENS = 256, 131_072  # beyond any device: what crosses a bridge may be absurd
 PERSONAL = ("system", "lexicons", "key_file")
 
 
@@ -19,53 +20,55 @@ class Settings:
     """Frozen; `replace` from dataclasses makes a changed copy, and values are checked when one is made."""
 
     # base model
-    threads: int = setting(0, "threads of both engines; 0 = all cores; 1 = training repeats bit for bit", least=0)
-    context_tokens: int = setting(1024, "tokens a conversation may hold", least=128)
-    seed: int = setting(0, "seed of everything random", least=0)
+    threads: int = setting(
+        0, "threads of both engines; 0 = all cores; 1 = training repeats bit for bit", least=0, most=MOST_THREADS,
+    )
+    context_tokens: int = setting(1024, "tokens a conversation may hold", least=128, most=MOST_TOKENS)
+    seed: int = setting(0, "seed of everything random", least=0, most=2**32 - 1)
     # chat
     system: str = setting("", "system message; empty = the model's own default")
     temperature: float = setting(0.7, "sampling temperature of answers; 0 = greedy", least=0, most=2)
     top_p: float = setting(0.9, "nucleus of sampling", least=0, most=1)
-    reply_tokens: int = setting(256, "longest answer in tokens", least=1)
+    reply_tokens: int = setting(256, "longest answer in tokens", least=1, most=MOST_TOKENS)
     # selection
     policy: str = setting(
         "all_three", "which dialogue sets the buffer keeps",
         ("all_three", "eoe", "dss", "idd", "random", "fifo", "k_center", "keep_first"),
     )
     eoe_reading: str = setting("token", "reading of the entropy of embedding", ("token", "histogram"))
-    bins: int = setting(128, "dialogue sets the buffer holds", least=1)
-    bin_bytes: int = setting(22 * 1024, "bytes a dialogue set may take, text and embedding", least=1024)
+    bins: int = setting(128, "dialogue sets the buffer holds", least=1, most=100_000)
+    bin_bytes: int = setting(22 * 1024, "bytes a dialogue set may take, text and embedding", least=1024, most=2**24)
     lexicons: str = setting("", "folder of domain word lists (NAME.txt); empty = the built-in ones")
     # annotation
-    daily_limit: int = setting(5, "questions to the user a day", least=0)
+    daily_limit: int = setting(5, "questions to the user a day", least=0, most=1000)
     quiet_from: int = setting(22, "hour from which the user is not asked", least=0, most=23)
     quiet_until: int = setting(8, "hour until which the user is not asked", least=0, most=23)
     # synthesis
-    paraphrases: int = setting(3, "paraphrases asked for per answered set; 0 = none", least=0)
+    paraphrases: int = setting(3, "paraphrases asked for per answered set; 0 = none", least=0, most=100)
     paraphrase: str = setting("question", "what is paraphrased", ("question", "both"))
     paraphrase_temperature: float = setting(0.5, "sampling temperature of paraphrases", least=0, most=2)
     rouge_least: float = setting(0.25, "ROUGE-1 F below which a paraphrase has lost the meaning", least=0, most=1)
     rouge_most: float = setting(0.9, "ROUGE-1 F above which a paraphrase is a copy", least=0, most=1)
     # training
     rank: int = setting(8, "rank of the LoRA adapter", least=1, most=64)
-    alpha: float = setting(16.0, "LoRA alpha; the update is scaled by alpha / rank", least=0)
+    alpha: float = setting(16.0, "LoRA alpha; the update is scaled by alpha / rank", least=0, most=1e6)
     targets: str = setting("q,k,v,o", "linear layers that get an adapter, of q,k,v,o,gate,up,down")
-    top_layers: int = setting(0, "layers that get an adapter, counted from the output; 0 = all", least=0)
+    top_layers: int = setting(0, "layers that get an adapter, counted from the output; 0 = all", least=0, most=1000)
     dropout: float = setting(0.0, "probability that a row trains without an input of the adapter", least=0, most=0.9)
-    accumulate: int = setting(1, "rows whose gradients make one step", least=1)
+    accumulate: int = setting(1, "rows whose gradients make one step", least=1, most=10_000)
     warm_start: bool = setting(False, "train on from the adapter that serves, not from the base")
-    epochs: int = setting(2, "passes over the answered sets", least=1)
-    learning_rate: float = setting(5e-4, "peak learning rate of AdamW", least=0)
-    weight_decay: float = setting(0.0, "decoupled weight decay", least=0)
-    clip_norm: float = setting(1.0, "longest gradient", least=0)
-    row_tokens: int = setting(256, "tokens packed into a training row", least=16)
-    example_tokens: int = setting(256, "tokens of one dialogue set; longer ones are cut", least=16)
-    memory_mb: int = setting(420, "memory the trainer may take, in MB", least=1)
+    epochs: int = setting(2, "passes over the answered sets", least=1, most=10_000)
+    learning_rate: float = setting(5e-4, "peak learning rate of AdamW", least=0, most=10)
+    weight_decay: float = setting(0.0, "decoupled weight decay", least=0, most=10)
+    clip_norm: float = setting(1.0, "longest gradient", least=0, most=1e6)
+    row_tokens: int = setting(256, "tokens packed into a training row", least=16, most=MOST_TOKENS)
+    example_tokens: int = setting(256, "tokens of one dialogue set; longer ones are cut", least=16, most=MOST_TOKENS)
+    memory_mb: int = setting(420, "memory the trainer may take, in MB", least=1, most=2**24)
     # gate
     held_out_share: float = setting(0.2, "share of answered sets kept out of training for the gate", least=0, most=0.5)
-    probe_tolerance: float = setting(0.02, "relative rise of the general loss that is still accepted", least=0)
-    engine_tolerance: float = setting(0.01, "relative difference allowed between trainer and llama.cpp", least=0)
-    keep_adapters: int = setting(3, "good adapter versions kept for a rollback", least=1)
+    probe_tolerance: float = setting(0.02, "relative rise of the general loss that is still accepted", least=0, most=99)
+    engine_tolerance: float = setting(0.01, "relative difference allowed between both engines", least=0, most=99)
+    keep_adapters: int = setting(3, "good adapter versions kept for a rollback", least=1, most=1000)
     # windows
     state_source: str = setting("auto", "who tells the device's state", ("auto", "termux", "sysfs", "host"))
     window_needs: str = setting(
@@ -76,13 +79,13 @@ class Settings:
     window_percentage: float = setting(40.0, "battery charge it needs, in percent", least=0, most=100)
     window_temperature: float = setting(38.0, "warmest battery it learns at, in degrees C", least=-30, most=60)
     window_thermal_status: int = setting(3, "thermal status from which it does not learn (3 = severe)", least=1, most=7)
-    window_reserve_mb: int = setting(200, "memory it leaves free beside the trainer's, in MB", least=0)
-    window_disk_mb: int = setting(200, "storage that must be free, in MB", least=0)
+    window_reserve_mb: int = setting(200, "memory it leaves free beside the trainer's, in MB", least=0, most=2**24)
+    window_disk_mb: int = setting(200, "storage that must be free, in MB", least=0, most=2**24)
     slice_minutes: float = setting(8.0, "longest stretch of learning, in minutes", least=1, most=8)
-    slice_rest_minutes: float = setting(2.0, "rest between two stretches, in minutes", least=0)
-    slices_a_day: int = setting(12, "stretches of learning in 24 hours", least=0)
+    slice_rest_minutes: float = setting(2.0, "rest between two stretches, in minutes", least=0, most=1e6)
+    slices_a_day: int = setting(12, "stretches of learning in 24 hours", least=0, most=1e6)
     poll_seconds: float = setting(5.0, "seconds between two looks at the device while it learns", least=0.1, most=60)
-    new_answers: int = setting(5, "new answers that make learning worth while", least=1)
+    new_answers: int = setting(5, "new answers that make learning worth while", least=1, most=100_000)
 
     # privacy
     key_file: str = setting("", "file with the key of an encrypted home (mode 0600); empty = none")
@@ -141,3 +144,16 @@ def load_settings(path: Path) -> dict:
     if unknown:
         raise UsageError(f"{path} has the unknown setting {unknown[0]!r}; known: {', '.join(sorted(known))}")
     return values
+
+
+def save_settings(path: Path, changes: dict) -> None:
+    """Put changes into a JSON file of settings, whole or not at all; for its owner only."""
+    values, partial = {**load_settings(path), **changes}, path.with_suffix(".part")
+    try:
+        with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+            json.dump(values, file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except OSError as error:
+        raise UsageError(f"cannot write {path} ({error.strerror}); free some storage, or name another home") from None

@@ -18,6 +18,8 @@ from ..errors import IdleTuneError, UsageError
 from ..learning.adapters import Adapters
 from ..model.engine import BACKENDS
 from ..replay import EXCHANGES_A_DAY, replay
+from ..rpc import Dispatcher
+from ..rpc.server import Server, stopped_by_signals
 from ..runtime import Runtime, default_home
 from ..schedule import termux
 from ..settings import Settings, load_settings, parse_setting
@@ -84,6 +86,14 @@ def _replay(arguments, exchanges, picture: Path | None) -> None:
 def chat(arguments) -> None:
     with Runtime(_home(arguments), _model(arguments), _settings(arguments), backend=arguments.backend) as runtime:
         ChatLoop(runtime).run()
+
+
+def serve(arguments) -> None:
+    home, model, settings, dispatcher = _home(arguments), _model(arguments), _settings(arguments), Dispatcher()
+    with Server(dispatcher, arguments.socket) as server, stopped_by_signals(server):
+        dispatcher.session.open(lambda: Runtime(home, model, settings, backend=arguments.backend))
+        print(f"serving on {arguments.socket}; SIGTERM or Ctrl-C ends it", flush=True)
+        server.run()
 
 
 def status(arguments) -> None:
@@ -186,6 +196,8 @@ def make_parser() -> argparse.ArgumentParser:
     _command(commands, "chat", chat, "talk to it; /help lists what can be done between turns")
     command = _command(commands, "adopt", adopt, "serve an adapter made elsewhere, and let training start from it")
     command.add_argument("adapter", type=Path, help="GGUF LoRA; idletune-export adapter makes one from PEFT")
+    command = _command(commands, "serve", serve, "answer JSON-RPC on a Unix socket, for other programs of this user")
+    command.add_argument("--socket", type=Path, required=True, help="where; its folder must be closed to others")
     command = _command(commands, "status", status, "what it knows, serves and waits for")
     command.add_argument("--json", action="store_true", help="as JSON")
     _device_commands(commands)

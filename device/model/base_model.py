@@ -33,7 +33,7 @@ class Reply:
     text: str
     tokens: list[int]
     token_embeddings: np.ndarray | None
-    stop: str  # "end" of the turn, or "length"
+    stop: str  # "end" of the turn, "length", or "asked" to
     prompt_tokens: int
 
 
@@ -97,10 +97,11 @@ class BaseModel:
 
     def chat(
         self, messages: list[dict], *, max_tokens: int, temperature: float, top_p: float, seed: int,
-        on_text: Callable[[str], None] | None = None,
+        on_text: Callable[[str], None] | None = None, should_stop: Callable[[], bool] = lambda: False,
     ) -> Reply:
         """Answer the last message; `on_text` gets the text as it comes, always whole characters.
 
+        `should_stop` is asked before each decode; the part of the answer that is there then is returned.
         The oldest exchanges are left out when the conversation outgrows the context.
         """
         messages, prompt = self._fitting(messages, max_tokens)
@@ -113,6 +114,9 @@ class BaseModel:
         stream = _TextStream(on_text)
         try:
             while not slot.stop:
+                if should_stop():
+                    slot.stop = "asked"
+                    break
                 self._advance([slot], None)
                 if slot.reply and not slot.stop == "end":
                     stream.write(self._open.piece(slot.reply[-1]))

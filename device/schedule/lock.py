@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,23 +10,33 @@ from pathlib import Path
 from ..errors import UsageError
 
 FILE_NAME = "learner.lock"
+TRIES, TRY_SECONDS = 20, 0.005
 
 
 @contextmanager
 def learner_lock(home: Path) -> Iterator[None]:
-    """Hold the home's lock; UsageError, at once, when another process (or this one) learns already."""
+    """Hold the home's lock; UsageError when another process (or this one) learns already."""
     with open(os.open(home / FILE_NAME, os.O_RDWR | os.O_CREAT, 0o600), "r+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _locked(file):
             raise UsageError(
                 f"another IdleTune (process {file.read(20).strip() or 'unknown'}) is learning in {home};"
                 " wait until it has finished, or end it"
-            ) from None
+            )
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
         yield
+
+
+def _locked(file) -> bool:
+    """Whether the lock could be had. Who only looks (`is_learning`) holds it for an instant: try a few times."""
+    for _ in range(TRIES):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            time.sleep(TRY_SECONDS)
+    return False
 
 
 def is_learning(home: Path) -> bool:

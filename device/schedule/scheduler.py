@@ -30,6 +30,7 @@ class Tick:
     decision: Decision
     seconds: float = 0.0
     outcome: str = ""
+    stopped: bool = False  # before it was done
 
     def __str__(self) -> str:
         if not self.outcome:
@@ -48,14 +49,19 @@ class Scheduler:
         self.policy = WindowPolicy(settings)
         self.interrupted = False  # set by a signal handler: the slice ends at the next step
 
-    def tick(self, learn: Callable[[Callable[[], bool]], str]) -> Tick:
+    def tick(
+        self, learn: Callable[[Callable[[], bool]], str], asked: Callable[[], str] = lambda: "",
+        seconds: float = float("inf"),
+    ) -> Tick:
         """One slice of `learn(should_stop)` if the window is open; `learn` returns its outcome in words.
 
+        `asked` tells why the slice is to stop now, "" while it may go on. `seconds` bounds it beside the settings:
+        it ends when another step as long as the longest so far would end later.
         Raises UsageError when another process is learning in this home.
         """
         with learner_lock(self.store.home):
             decision = self._recorded(self.decide())
-            return self._slice(learn) if decision.open else Tick(decision)
+            return self._slice(learn, _Watch(self, asked, seconds)) if decision.open else Tick(decision)
 
     def decide(self) -> Decision:
         """The decision at this moment; nothing is recorded."""
@@ -92,8 +98,7 @@ class Scheduler:
         last = {"at": ended.at, **ended.detail} if ended else None
         return {"running": running, **asdict(decision), "last": last}
 
-    def _slice(self, learn: Callable) -> Tick:
-        watch = _Watch(self, self.history())
+    def _slice(self, learn: Callable, watch: "_Watch") -> Tick:
         self._log("slice", watch.start)
         outcome = "failed"
         try:
@@ -106,7 +111,10 @@ class Scheduler:
             end = self.clock.now()
             seconds, closed = end.since(watch.start), watch.closed
             self._log("slice_end", end, seconds=round(seconds, 1), outcome=outcome, stopped_by=closed and closed.reason)
-        return Tick(closed or self.decide(), seconds, outcome + (f"; stopped: {closed.reason}" if closed else ""))
+        return Tick(
+            closed or self.decide(), seconds, outcome + (f"; stopped: {closed.reason}" if closed else ""),
+            stopped=closed is not None,
+        )
 
     def _recorded(self, decision: Decision) -> Decision:
         """Keep the decision as an event if it differs from the last one; and a jump of the clock."""
@@ -124,22 +132,31 @@ class Scheduler:
 class _Watch:
     """Looks at the device during a slice, at most every `poll_seconds`; once closed it stays closed."""
 
-    def __init__(self, scheduler: Scheduler, history: History):
-        self.scheduler, self.history = scheduler, history
-        self.start = self.looked = scheduler.clock.now()
+    def __init__(self, scheduler: Scheduler, asked: Callable[[], str], seconds: float):
+        self.scheduler, self.history = scheduler, scheduler.history()
+        self.asked, self.seconds, self.longest_step = asked, seconds, 0.0
+        self.start = self.looked = self.stepped = scheduler.clock.now()
         self.history.running, self.history.seen = Slice(self.start), self.start
         self.closed: Decision | None = None
 
     def should_stop(self) -> bool:
         scheduler, now = self.scheduler, self.scheduler.clock.now()
-        if self.closed is None and scheduler.interrupted:
-            self.closed = Decision(False, "interrupted", "asked to stop")
+        if self.closed is None and (why := "asked to stop" if scheduler.interrupted else self.asked()):
+            self.closed = Decision(False, "interrupted", why)
+        elif self.closed is None and self._spent(now):
+            self.closed = Decision(False, "length", f"the slice was given {self.seconds:g} seconds")
         elif self.closed is None and self._due(now):
             self.looked = now
             decision = scheduler.policy.decide(scheduler.source.read(), scheduler.clock.now(), self.history)
             if not decision.open:
                 self.closed = scheduler._recorded(decision)
         return self.closed is not None
+
+    def _spent(self, now: Moment) -> bool:
+        """Whether a step as long as the longest would end after the given time."""
+        self.longest_step = max(self.longest_step, now.uptime - self.stepped.uptime)
+        self.stepped = now
+        return now.uptime - self.start.uptime + self.longest_step > self.seconds
 
     def _due(self, now: Moment) -> bool:
         return not 0 <= now.uptime - self.looked.uptime < self.scheduler.settings.poll_seconds

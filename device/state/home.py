@@ -9,7 +9,8 @@ from ..errors import UsageError
 # What IdleTune itself keeps in a home; a folder with anything else in it is somebody's folder already.
 DATABASE = ("idletune.db", "idletune.db-wal", "idletune.db-shm", "idletune.db-journal")
 OWN_FILES = (
-    *DATABASE, "training.npz", "training.part", "adopted.gguf", "adopted.gguf.part", "settings.json", "learner.lock",
+    *DATABASE, "training.npz", "training.part", "adopted.gguf", "adopted.gguf.part", "settings.json",
+    "settings.part", "learner.lock",
 )
 OWN_FOLDERS = ("adapters", "graphs", "termux")
 

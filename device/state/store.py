@@ -159,8 +159,9 @@ class Store:
                 raise
 
     def close(self) -> None:
-        """Close the connection; a second call does nothing."""
-        self.db.close()
+        """Close the connection, once no other thread uses it; a second call does nothing."""
+        with self.lock:
+            self.db.close()
 
     def __enter__(self) -> "Store":
         return self

@@ -2,7 +2,7 @@ import json
 
 import pytest
 from idletune.errors import DamagedDataError, UsageError
-from idletune.settings import Settings, load_settings, parse_setting
+from idletune.settings import Settings, load_settings, parse_setting, save_settings
 
 
 def test_defaults_are_valid_and_carry_help():
@@ -14,6 +14,7 @@ def test_defaults_are_valid_and_carry_help():
 
 @pytest.mark.parametrize("change, said", [
     ({"rank": 0}, "at least 1"), ({"rank": 65}, "at most 64"), ({"policy": "best"}, "all_three"),
+    ({"threads": 10**9}, "at most 256"), ({"learning_rate": float("inf")}, "at most 10"),
     ({"rank": "8"}, "takes int"), ({"epochs": True}, "takes int"), ({"temperature": float("nan")}, "at least 0"),
 ])
 def test_values_out_of_range_are_refused(change, said):
@@ -40,3 +41,12 @@ def test_a_settings_file_round_trips_and_damage_is_refused(tmp_path):
     path.write_text(json.dumps({"colour": 1}))
     with pytest.raises(UsageError, match="unknown setting 'colour'"):
         load_settings(path)
+
+
+def test_changes_are_put_beside_what_is_kept(tmp_path):
+    path = tmp_path / "settings.json"
+    save_settings(path, {"rank": 4})
+    save_settings(path, {"seed": 7})
+    assert load_settings(path) == {"rank": 4, "seed": 7} and path.stat().st_mode & 0o777 == 0o600
+    with pytest.raises(UsageError, match="cannot write"):
+        save_settings(tmp_path / "none" / "settings.json", {})

@@ -1,7 +1,9 @@
+import fcntl
 import json
 import os
 import subprocess
 import sys
+import threading
 from contextlib import contextmanager
 from datetime import datetime
 
@@ -225,3 +227,26 @@ def test_events_hold_plain_values_only(scheduler, clock, store):
     scheduler.tick(working(clock, 10))
     for event in store.events():
         json.dumps(event.detail)
+
+
+def test_a_slice_ends_before_a_step_that_would_take_longer_than_it_was_given(scheduler, clock):
+    tick = scheduler.tick(working(clock, 100, step=3.0), seconds=10)
+    assert (tick.seconds, tick.stopped, tick.decision.code) == (9.0, True, "length")
+    assert tick.decision.reason == "the slice was given 10 seconds"
+
+
+def test_whoever_asks_a_slice_to_stop_says_why(scheduler, clock):
+    asked = []
+    learn = working(clock, 100, meanwhile=lambda done: asked.append("the user needs the model" if done >= 6 else ""))
+    tick = scheduler.tick(learn, asked=lambda: asked[-1])
+    assert (tick.seconds, tick.decision.code, tick.decision.reason) == (6.0, "interrupted", "the user needs the model")
+    assert events(scheduler.store, "slice_end")[-1]["stopped_by"] == "the user needs the model"
+
+
+def test_one_who_only_looks_keeps_no_learner_out(home):
+    home.mkdir()
+    with open(home / "learner.lock", "w") as looked_at:
+        fcntl.flock(looked_at, fcntl.LOCK_SH)  # what is_learning does
+        threading.Timer(0.02, fcntl.flock, (looked_at, fcntl.LOCK_UN)).start()
+        with learner_lock(home):
+            assert is_learning(home)

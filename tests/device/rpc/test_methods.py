@@ -1,0 +1,164 @@
+"""Every method on the tiny model, each result held against its declaration (rpc_caller.py)."""
+
+import base64
+import json
+import os
+
+import pytest
+from rpc_caller import CHARGING, Caller, Failed, events_until
+
+
+def fails(code, call, name, **params):
+    with pytest.raises(Failed) as caught:
+        call(name, **params)
+    assert caught.value.code == code, caught.value
+    return str(caught.value)
+
+
+def test_the_whole_loop(opened):
+    call, events = opened.call, opened.dispatcher.next_event
+    opened.open()
+    opened.answered(10)
+    assert call("tick")["code"] == "unknown"
+    assert call("device_state", state=CHARGING)["believed"]["plugged"] is True
+    done = call("tick")
+    assert (done["outcome"], done["more"]) == ("promoted", False), done
+    assert "held-out loss fell" in done["reason"] and done["seconds"] > 0
+    told = events_until(events, "event.adapter")[-1]["params"]
+    assert (told["version"], told["promoted"]) == (1, True)
+    known = call("adapters")
+    assert known["serving"] == 1 and [found["version"] for found in known["adapters"]] == [1]
+    assert call("tick") | {"reason": ""} == {
+        "outcome": "not_now", "code": "nothing", "reason": "", "seconds": 0.0, "more": False}
+    assert call("rollback") == {"serving": None}
+    told = events_until(events, "event.adapter")[-1]["params"]
+    assert told == {"version": 1, "promoted": False, "reason": "rolled back"}
+    assert "nothing to roll back" in fails(-32001, call, "rollback")
+    assert call("status")["runtime"]["answered"]["sets"] == 10
+
+
+def test_chat_streams_its_text_and_asks_a_question(opened):
+    opened.open(seed=3)  # with others the tiny model has nothing to say
+    reply = opened.call("chat", text="hello bread", stream=True)
+    assert reply["tokens"] == 12 and reply["stop"] == "length"
+    told = events_until(opened.dispatcher.next_event, "event.prompt")
+    text = "".join(event["params"]["text"] for event in told if event["method"] == "event.chat_text")
+    assert text.strip() == reply["text"] and told[0]["params"]["request_id"] == opened.call.count
+    due = opened.call("prompts")
+    assert due["prompts"] == [told[-1]["params"]["prompt"]] and due["waiting"] == 1
+    longer = opened.call("chat", text="hello bread")
+    afresh = opened.call("chat", text="hello bread", new_conversation=True)
+    assert longer["prompt_tokens"] > reply["prompt_tokens"] == afresh["prompt_tokens"]
+    assert opened.dispatcher.next_event(0) == b""  # neither asked to stream, and the question was told
+
+
+@pytest.mark.parametrize("verdict, text", [
+    ("accept", {}), ("edit", {"text": "better"}), ("dismiss", {}), ("never_ask", {}),
+])
+def test_each_verdict(opened, verdict, text):
+    opened.open()
+    opened.call("observe", question="what is bread?", response="a loaf")
+    due = opened.call("prompts")["prompts"][0]
+    assert (due["question"], due["response"]) == ("what is bread?", "a loaf")
+    assert opened.call("answer", prompt_id=due["id"], verdict=verdict, **text) == {"verdict": verdict}
+    assert opened.call("prompts") == {"prompts": [], "waiting": 0}
+    assert "ask for the next one" in fails(-32001, opened.call, "answer", prompt_id=due["id"], verdict="dismiss")
+
+
+def test_text_goes_with_edit_only(opened):
+    opened.open()
+    fails(-32602, opened.call, "answer", prompt_id=1, verdict="edit")
+    fails(-32602, opened.call, "answer", prompt_id=1, verdict="accept", text="x")
+
+
+def test_forget_takes_the_set_out_of_the_export(opened, tmp_path):
+    opened.open()
+    id = opened.call("observe", question="my secret plumbus", response="yes")["id"]
+    assert opened.call("export_my_data", path=str(tmp_path / "before"))["records"] > 1
+    assert "plumbus" in (tmp_path / "before").read_text()
+    assert opened.call("forget", id=id) == {"dropped": []}
+    opened.call("export_my_data", path=str(tmp_path / "after"))
+    assert "plumbus" not in (tmp_path / "after").read_text()
+    assert "does not exist yet" in fails(-32001, opened.call, "export_my_data", path=str(tmp_path / "after"))
+    assert "no dialogue set 99" in fails(-32001, opened.call, "forget", id=99)
+
+
+def test_settings_are_changed_at_once_and_kept(opened):
+    opened.open()
+    opened.call("device_state", state=CHARGING)
+    changed = opened.call("settings", values={"daily_limit": 0, "threads": 2})
+    assert changed["settings"]["daily_limit"] == 0 and changed["at_next_open"] == ["threads"]
+    opened.call("observe", question="what is bread?", response="a loaf")
+    assert opened.call("prompts") == {"prompts": [], "waiting": 1}
+    assert opened.call("tick")["code"] == "nothing", "the pushed state went with the change"
+    assert json.loads((opened.home / "settings.json").read_text()) == {"daily_limit": 0, "threads": 2}
+    assert "must be at least 0" in fails(-32001, opened.call, "settings", values={"daily_limit": -1})
+    assert "no setting 'colour'" in fails(-32001, opened.call, "settings", values={"colour": 1})
+    assert "window_needs names 'moon'" in fails(-32001, opened.call, "settings", values={"window_needs": "moon"})
+    assert opened.call("settings")["settings"] == changed["settings"]
+
+
+def test_open_twice_close_and_open_again(opened):
+    opened.open()
+    with pytest.raises(Failed, match="is open already; close it first") as caught:
+        opened.open()
+    assert caught.value.code == -32001
+    assert opened.call("close") == {"closed": True} and opened.call("close") == {"closed": False}
+    assert opened.call("status") == {"open": False}
+    fails(-32003, opened.call, "chat", text="hello")
+    opened.open()
+    assert opened.call("status")["open"]
+
+
+def test_a_key_locks_the_home(opened):
+    key, wrong = (base64.b64encode(os.urandom(32)).decode() for _ in range(2))
+    place = {"model": str(opened.model), "home": str(opened.home)}
+    opened.call("open", **place, key=key)
+    assert opened.call("status")["runtime"]["encrypted"]
+    opened.call("close")
+    fails(-32001, opened.call, "open", **place)
+    fails(-32001, opened.call, "open", **place, key=wrong)
+    fails(-32001, opened.call, "open", **place, key="AAAA")
+    fails(-32602, opened.call, "open", **place, key="not Base64!")
+    opened.call("open", **place, key=key)
+
+
+def test_what_cannot_be_opened_says_why(opened, tmp_path):
+    home = {"home": str(tmp_path / "home")}
+    assert "no" in fails(-32001, opened.call, "open", model=str(tmp_path / "none.gguf"), **home)
+    fails(-32001, opened.call, "open", model="m" * 3000, **home)
+    fails(-32001, opened.call, "open", model=str(opened.model), home=str(opened.model))
+    fails(-32001, opened.call, "open", model=str(opened.model), **home, settings={"colour": 1})
+    fails(-32001, opened.call, "open", model=str(opened.model), **home, settings={"threads": 10**9})
+    fails(-32602, opened.call, "open", model=str(opened.model), **home, backend="magic")
+    (tmp_path / "half.gguf").write_bytes(opened.model.read_bytes()[:5000])
+    fails(-32002, opened.call, "open", model=str(tmp_path / "half.gguf"), **home)
+    assert opened.call("status") == {"open": False}
+
+
+def test_too_much_text_is_refused_by_its_size(opened):
+    opened.open(seed=3)
+    assert "65536 are the limit" in fails(-32006, opened.call, "chat", text="x" * 70_000)
+    assert "do not fit the context" in fails(-32001, opened.call, "chat", text="x" * 60_000)
+    assert "bin" in fails(-32001, opened.call, "observe", question="x" * 60_000, response="y")
+    assert opened.call("chat", text="hello")["tokens"] == 12
+
+
+def test_versions_and_subscription_need_nothing_open(opened):
+    assert opened.call("version")["api"] == 1 and opened.call("stop") == {"stopped": False}
+    assert opened.call("subscribe") == {"subscribed": True} and opened.call("cancel") == {"cancelled": []}
+    assert "chat" in {found["name"] for found in opened.call("rpc.discover")["methods"]}
+
+
+def test_a_second_dispatcher_on_the_same_home_sees_what_the_first_kept(opened):
+    from idletune.rpc import Dispatcher
+
+    opened.open()
+    opened.call("observe", question="what is bread?", response="a loaf")
+    other = Dispatcher()
+    try:
+        call = Caller(other.handle)
+        call("open", model=str(opened.model), home=str(opened.home), settings={"quiet_from": 0, "quiet_until": 0})
+        assert call("prompts")["prompts"][0]["question"] == "what is bread?"
+    finally:
+        other.close()
