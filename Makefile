@@ -6,7 +6,7 @@ BASE := .cache/models/smollm2-135m-instruct-q4_1.gguf
 MODEL ?= smollm2-135m
 export IDLETUNE_MODEL ?= $(abspath $(BASE))
 
-.PHONY: help setup model demo test bench-train bench-observe bench-rpc bench-fuzz bench-faults artifacts push clean
+.PHONY: help setup model demo test bench-train bench-observe bench-rpc bench-fuzz bench-faults artifacts aar push clean
 
 help:  ## what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 24
@@ -39,6 +39,10 @@ bench-faults: setup $(VENV)/.test  ## 300 kills, full disks and torn writes in t
 
 artifacts: setup $(VENV)/.test  ## a verified phone bundle in dist/phone: MODEL=preset, GGUF, folder or hub id
 	$(BIN)/idletune-export bundle $(MODEL) -o dist/phone/$(basename $(notdir $(MODEL)))
+
+aar: bridge  ## the Android library, dist/idletune.aar, the same bytes for the same sources
+	mvn -B -q -f android_bridge/android/pom.xml compile
+	$(BIN)/python android_bridge/aar.py --classes android_bridge/android/target/classes --jni build/android -o dist/idletune.aar
 
 push:  ## copy the bundle to a phone: TARGET=adb:SERIAL
 	scripts/push.sh dist/phone/$(basename $(notdir $(MODEL))) "$(TARGET)"
