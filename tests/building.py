@@ -9,6 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 BRIDGE = ROOT / "android_bridge"
+ANDROID = BRIDGE / "android"
 SECONDS = 600  # the first run of Maven downloads the Android framework, some 300 MB
 
 

@@ -6,7 +6,7 @@ import sysconfig
 from pathlib import Path
 
 import pytest
-from building import BRIDGE, ROOT, need, run
+from building import ANDROID, BRIDGE, ROOT, need, run
 
 
 @pytest.fixture(scope="session")
@@ -50,3 +50,18 @@ def maven():
         return run(command, **variables)
 
     return build
+
+
+@pytest.fixture(scope="session")
+def compiled_classes(maven) -> Path:
+    maven(ANDROID, "compile")
+    return ANDROID / "target" / "classes"
+
+
+@pytest.fixture(scope="session")
+def android_libraries() -> Path:
+    """The native libraries for Android."""
+    need("clang", "ld.lld", "javac")
+    folder = ROOT / "build" / "android"
+    run(["sh", BRIDGE / "native" / "build_android.sh", folder])
+    return folder

@@ -1,0 +1,26 @@
+package io.idletune.android;
+
+import io.idletune.IdleTune;
+import io.idletune.IdleTuneException;
+
+/** What a notification's button says of a response. */
+enum Verdict {
+    GOOD {
+        @Override void tell(IdleTune idleTune, long promptId, String text) throws IdleTuneException {
+            idleTune.accept(promptId);
+        }
+    },
+    EDIT {
+        @Override void tell(IdleTune idleTune, long promptId, String text) throws IdleTuneException {
+            idleTune.edit(promptId, text);
+        }
+    },
+    SKIP {
+        @Override void tell(IdleTune idleTune, long promptId, String text) throws IdleTuneException {
+            idleTune.dismiss(promptId);
+        }
+    };
+
+    /** Hands the answer to the runtime; the text goes with EDIT only. */
+    abstract void tell(IdleTune idleTune, long promptId, String text) throws IdleTuneException;
+}

@@ -1,0 +1,97 @@
+package io.idletune.android;
+
+import static org.junit.Assert.assertEquals;
+import static org.junit.Assert.assertFalse;
+import static org.junit.Assert.assertNull;
+import static org.junit.Assert.assertTrue;
+
+import android.app.Application;
+import android.app.Notification;
+import android.app.NotificationManager;
+import android.app.PendingIntent;
+import android.content.Context;
+import org.junit.Before;
+import org.junit.Test;
+import org.junit.runner.RunWith;
+import org.robolectric.RobolectricTestRunner;
+import org.robolectric.RuntimeEnvironment;
+import org.robolectric.annotation.Config;
+
+/** The notification of a question, and its answers while no runtime is open. */
+@RunWith(RobolectricTestRunner.class)
+@Config(sdk = 35, manifest = Config.NONE)
+public class PromptNotifierTest {
+    private final Application context = RuntimeEnvironment.getApplication();
+    private final NotificationManager manager =
+            (NotificationManager) context.getSystemService(Context.NOTIFICATION_SERVICE);
+    private final PromptNotifier notifier = new PromptNotifier(context);
+    private final AnswerQueue queue = new AnswerQueue(context);
+
+    @Before
+    public void set() {
+        FakeKeystore.install();
+        Answering.receivers(context);
+    }
+
+    @Test
+    public void asksWithThreeButtonsOfWhichOneTakesText() {
+        notifier.onPrompt(Answering.prompt(7, "When to water?", "At noon."));
+        Notification shown = Answering.shown(manager, 7);
+        assertEquals(PromptNotifier.CHANNEL, shown.getChannelId());
+        assertEquals(NotificationManager.IMPORTANCE_LOW,
+                manager.getNotificationChannel(PromptNotifier.CHANNEL).getImportance());
+        assertEquals("When to water?\n\nAt noon.", shown.extras.getString(Notification.EXTRA_BIG_TEXT));
+        assertEquals(3, shown.actions.length);
+        assertNull(shown.actions[0].getRemoteInputs());
+        assertEquals(PromptReceiver.REPLY, shown.actions[1].getRemoteInputs()[0].getResultKey());
+        assertNull(shown.actions[2].getRemoteInputs());
+        assertTrue(shown.actions[0].actionIntent.isImmutable());
+        assertFalse(shown.actions[1].actionIntent.isImmutable()); // the reply is written into it
+    }
+
+    @Test
+    public void aLockedScreenShowsNothingOfTheConversation() {
+        notifier.onPrompt(Answering.prompt(7, "When to water?", "At noon."));
+        Notification locked = Answering.shown(manager, 7).publicVersion;
+        assertEquals("Was this answer good?", locked.extras.getString(Notification.EXTRA_TITLE));
+        assertFalse(locked.extras.toString().contains("noon"));
+    }
+
+    @Test
+    public void twoQuestionsHaveAnswersOfTheirOwn() throws Exception {
+        notifier.onPrompt(Answering.prompt(7, "a", "b"));
+        notifier.onPrompt(Answering.prompt(8, "c", "d"));
+        PendingIntent first = Answering.shown(manager, 7).actions[0].actionIntent;
+        assertFalse(first.equals(Answering.shown(manager, 8).actions[0].actionIntent));
+        first.send();
+        Answering.settle(() -> Answering.shown(manager, 7) == null);
+        assertEquals(1, manager.getActiveNotifications().length);
+        assertEquals(1, queue.size());
+    }
+
+    @Test
+    public void answersWaitOnTheDiskWhileNoRuntimeIsOpen() throws Exception {
+        notifier.onPrompt(Answering.prompt(7, "a", "b"));
+        Answering.reply(context, Answering.shown(manager, 7), "In the evening \uD83C\uDF19");
+        Answering.settle(() -> queue.size() == 1);
+        assertEquals(1, new AnswerQueue(context).size());
+        assertEquals(0, manager.getActiveNotifications().length);
+    }
+
+    @Test
+    public void anEmptyReplyIsNoAnswer() throws Exception {
+        notifier.onPrompt(Answering.prompt(7, "a", "b"));
+        Answering.reply(context, Answering.shown(manager, 7), "  ");
+        Answering.settle(() -> manager.getActiveNotifications().length == 0);
+        assertEquals(0, queue.size());
+    }
+
+    @Test
+    public void anAnswerThatCannotBeKeptKeepsItsNotification() throws Exception {
+        notifier.onPrompt(Answering.prompt(7, "a", "b"));
+        assertTrue(new java.io.File(context.getNoBackupFilesDir(), "idletune-answers").createNewFile()); // no folder
+        Answering.shown(manager, 7).actions[0].actionIntent.send();
+        Answering.settle(Answering::nobodyAnswers);
+        assertEquals(1, manager.getActiveNotifications().length);
+    }
+}
