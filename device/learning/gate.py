@@ -40,7 +40,8 @@ def judge(evidence: Evidence, *, probe_tolerance: float, engine_tolerance: float
     """Promote only if every check holds; the reason names the first that failed, with its numbers."""
     e = evidence
     rise = e.probe_adapted / e.probe_base - 1
-    gap = abs(e.engine_adapted / e.personal_adapted - 1)
+    # Beside a loss near 0 any difference would be large; 0.01 nats are 1% of the perplexity at every loss.
+    gap = abs(e.engine_adapted - e.personal_adapted) / max(e.personal_adapted, 1.0)
     effect = abs(e.engine_adapted / e.engine_base - 1)
     if not e.personal_adapted < e.personal_base:
         return Verdict(False, f"held-out loss did not fall: {e.personal_base:.3f} to {e.personal_adapted:.3f}")

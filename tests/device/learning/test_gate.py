@@ -28,3 +28,8 @@ def test_good_evidence_promotes():
 def test_each_failed_check_rejects_and_says_why(changes, reason):
     assert not verdict(**changes).promoted
     assert reason in verdict(**changes).reason
+
+
+def test_engines_differ_less_than_it_matters_where_next_to_nothing_is_left_to_lose():
+    assert verdict(personal_adapted=0.050, engine_adapted=0.051).promoted
+    assert not verdict(personal_adapted=0.050, engine_adapted=0.065).promoted

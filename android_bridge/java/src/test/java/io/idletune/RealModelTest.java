@@ -29,7 +29,7 @@ public class RealModelTest {
         CountDownLatch training = new CountDownLatch(1);
         Settings settings = Given.python()
                 .dailyQuestions(100).quietHours(0, 0).learningHours(0, 0).memoryMb(300)
-                .set("temperature", 0.0).set("reply_tokens", 24).set("paraphrases", 0).set("epochs", 8)
+                .set("temperature", 0.0).set("reply_tokens", 24).set("paraphrases", 0).set("epochs", 14)
                 .set("learning_rate", 0.001).set("row_tokens", 128).set("slice_rest_minutes", 0)
                 .set("state_source", "host").set("poll_seconds", 0.2).set("probe_tolerance", 0.05)
                 .build();
