@@ -43,6 +43,15 @@ bench-fuzz: setup $(VENV)/.test  ## 100,000 wrong device states and 10,000 hosti
 bench-rpc: setup  ## a call to the dispatcher, streamed chat, and how long the user waits for a slice to stop
 	$(BIN)/python benchmarks/rpc_cost.py
 
+bench-bridge: setup bridge $(VENV)/.test  ## a call from Java, a streamed chat beside Python's, training on ONNX Runtime's C library
+	$(BIN)/python benchmarks/bridge_cost.py
+	$(BIN)/python benchmarks/binding_cost.py
+
+fuzz-bridge: setup $(VENV)/.bridge  ## a million calls of every kind from 8 threads, under AddressSanitizer
+	cmake -S android_bridge/native -B build/native-SANITIZE -DCMAKE_BUILD_TYPE=Release -DSANITIZE=ON
+	cmake --build build/native-SANITIZE
+	$(BIN)/python benchmarks/fuzz_bridge.py
+
 bench-faults: setup $(VENV)/.test  ## 300 kills, full disks and torn writes in the whole loop; about 25 minutes
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/fault_injection.py
 

@@ -36,7 +36,7 @@ from .output import built_beside, one_line
 from .parity import compare, first_tokens, paragraphs
 from .reference import Reference
 from .sources import Source
-from .training_check import check_training_graphs, write_training_graphs
+from .training_check import check_training_graphs, provide_training_graphs
 
 PROJECT = Path(__file__).resolve().parents[1]
 TERMUX = Path(__file__).parent / "termux" / "install-termux.sh"
@@ -92,7 +92,7 @@ class _Build:
     def training(self) -> None:
         """The training graphs, run once and held against PyTorch."""
         self.say("training graphs")
-        write_training_graphs(self.folder / BASE, self.folder / "training")
+        provide_training_graphs(self.folder / BASE, self.folder / "training")
         texts = [text[:CHECK_TOKENS] for text in self.texts[:2]]
         self.parity["training"] = asdict(check_training_graphs(self.folder / BASE, self.folder / "training", texts))
 

@@ -3,6 +3,7 @@
 The one place of the export layer that calls `training_graphs`.
 """
 
+import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
-from idletune.errors import DamagedDataError
+from idletune.errors import DamagedDataError, UsageError
 from idletune.model.gguf_file import GgufFile
 from idletune.training.graph_files import find_graphs
 from idletune.training.layers import Layers
@@ -43,6 +44,14 @@ def write_training_graphs(base: Path, folder: Path) -> None:
     export_training_graphs(ModelShape.of(GgufFile(base)).block, folder)
     for path in sorted(folder.rglob("*.onnx")):
         _check_operators(path)
+
+
+def provide_training_graphs(base: Path, folder: Path) -> None:
+    """The same for a bundle: graphs that ship with the runtime are taken as they are, which saves a minute."""
+    try:
+        shutil.copytree(find_graphs(ModelShape.of(GgufFile(base)).block).folder, folder)
+    except UsageError:  # none ship for this shape
+        write_training_graphs(base, folder)
 
 
 def _check_operators(path: Path) -> None:

@@ -1,7 +1,7 @@
 """Requests in, answers and events out: JSON-RPC 2.0 over one runtime. What is called is in methods.py."""
 
 import logging
-import sqlite3
+import sys
 
 from . import messages
 from .errors import INTERNAL_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND, NOT_OPEN, TOO_LARGE, RpcError, of_exception
@@ -92,7 +92,8 @@ class Dispatcher:
 
     def _explained(self, error: Exception) -> RpcError:
         # The store was closed under a call that was just reading it.
-        if isinstance(error, sqlite3.ProgrammingError) and "closed" in str(error):
+        sqlite3 = sys.modules.get("sqlite3")  # loaded by the first open
+        if sqlite3 and isinstance(error, sqlite3.ProgrammingError) and "closed" in str(error):
             return RpcError(NOT_OPEN, "the runtime was closed meanwhile; call open first")
         explained = of_exception(error)
         if explained.code == INTERNAL_ERROR:

@@ -6,19 +6,19 @@ import itertools
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .. import __version__
 from ..errors import UsageError
-from ..learning.adapters import describe
-from ..model.bundle import BASE
 from ..model.engine import BACKENDS
-from ..runtime import Runtime
 from ..settings import Settings, load_settings
-from ..state.annotation import Prompt
-from ..state.privacy import export_data
 from .errors import CANCELLED, ERRORS, INVALID_PARAMS, RpcError
 from .events import EVENTS, EventQueue
 from .schema import Field, Method, array, boolean, identifier, integer, number, object_, path, text
+
+if TYPE_CHECKING:
+    from ..runtime import Runtime
+    from ..state.annotation import Prompt
 
 API_VERSION = 1  # counts up when a caller that knew the version before could fail
 MOST_SLICE_SECONDS = 480
@@ -68,7 +68,12 @@ def version(call: Call) -> dict:
 def open_(call: Call, model: str, home: str, settings: dict | None = None, key: str = "",
           backend: str = BACKENDS[0]) -> dict:
     """Load the model and open the state; takes from a part of a second to many, by the model's size."""
-    def make() -> Runtime:
+    try:  # only here, so that a process that never opens anything loads no numerical library
+        from ..runtime import Runtime
+    except ImportError as error:
+        raise UsageError(f"the runtime needs {error.name}, which this Python has not; pack it with the app") from None
+
+    def make() -> "Runtime":
         kept = load_settings(Path(home) / "settings.json")
         return Runtime(
             Path(home), _gguf(model), _settings({**kept, **(settings or {})}), key=_key(key) if key else None,
@@ -220,6 +225,8 @@ def status(call: Call) -> dict:
 ))
 def adapters(call: Call) -> dict:
     """What was learned so far, rejected versions included."""
+    from ..learning.adapters import describe
+
     known = call.session.opened().adapters
     current = known.current()
     return {
@@ -259,6 +266,8 @@ def settings(call: Call, values: dict | None = None) -> dict:
 ), (integer("records", "lines written"),))
 def export_my_data(call: Call, path: str) -> dict:
     """Write everything that is kept of the user as JSON lines."""
+    from ..state.privacy import export_data
+
     return {"records": export_data(call.session.opened().store, Path(path))}
 
 
@@ -301,6 +310,8 @@ def subscribe(call: Call, on: bool = True) -> dict:
 
 
 def _gguf(model: str) -> Path:
+    from ..model.bundle import BASE
+
     path = Path(model)
     return path / BASE if path.is_dir() else path
 
@@ -319,14 +330,14 @@ def _key(key: str) -> bytes:
         raise RpcError(INVALID_PARAMS, "parameter key is not Base64") from None
 
 
-def _described(prompt: Prompt) -> dict:
+def _described(prompt: "Prompt") -> dict:
     return {
         "id": prompt.id, "dialogue_set_id": prompt.dialogue_set_id, "question": prompt.question,
         "response": prompt.reply, "asked_at": prompt.asked_at,
     }
 
 
-def _announce_prompt(call: Call, runtime: Runtime) -> None:
+def _announce_prompt(call: Call, runtime: "Runtime") -> None:
     """Tell a question that has become due; each once, for it stays the due one until it is answered."""
     due = runtime.next_prompt()
     if due and due.id != call.session.told_prompt:
@@ -347,7 +358,7 @@ def _bars(call: Call):
 
 
 @contextmanager
-def _watched(call: Call, runtime: Runtime):
+def _watched(call: Call, runtime: "Runtime"):
     """Announces what the block does to the adapters; gives the gate's verdicts, once the block has ended."""
     verdicts, newest = [], _newest_verdict(runtime)
     serving = runtime.adapters.current()
@@ -362,5 +373,5 @@ def _watched(call: Call, runtime: Runtime):
         call.dispatcher.announce("event.adapter", gone.version, **told)
 
 
-def _newest_verdict(runtime: Runtime):
+def _newest_verdict(runtime: "Runtime"):
     return next(iter(runtime.store.events(1, "gate")), None)

@@ -10,9 +10,12 @@ The model is for one call at a time; the store is for all. So calls come in two 
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from ..runtime import Runtime
 from .errors import BUSY, CANCELLED, NOT_OPEN, WRONG_USE, RpcError
+
+if TYPE_CHECKING:  # loads numerical libraries
+    from ..runtime import Runtime
 
 
 class Work:
@@ -28,23 +31,23 @@ class Session:
     def __init__(self):
         self._model = threading.Lock()  # held by whoever uses the model, opens or closes
         self._mutex = threading.Lock()  # guards the three below; nothing waits while it is held
-        self._runtime: Runtime | None = None
+        self._runtime: "Runtime | None" = None
         self._waiting, self._work = 0, set()
         self._ended = False
         self.told_prompt: int | None = None  # the question that was announced last
 
-    def opened(self) -> Runtime:
+    def opened(self) -> "Runtime":
         """The runtime, for what needs the store alone. RpcError (not_open) when there is none."""
         runtime = self._runtime
         if runtime is None:
             raise RpcError(NOT_OPEN, "no runtime is open; call open with a model and a home")
         return runtime
 
-    def runtime(self) -> Runtime | None:
+    def runtime(self) -> "Runtime | None":
         """The same, or None."""
         return self._runtime
 
-    def open(self, make: Callable[[], Runtime]) -> Runtime:
+    def open(self, make: "Callable[[], Runtime]") -> "Runtime":
         """Make the runtime; wrong_use when one is open already."""
         with self._turn():
             if self._ended:
@@ -65,13 +68,13 @@ class Session:
             return runtime is not None
 
     @contextmanager
-    def model(self) -> Iterator[Runtime]:
+    def model(self) -> "Iterator[Runtime]":
         """The runtime with its model for this call alone, as soon as the calls before it have ended."""
         with self._turn():
             yield self.opened()
 
     @contextmanager
-    def chatting(self) -> Iterator[tuple[Runtime, Callable[[], bool]]]:
+    def chatting(self) -> "Iterator[tuple[Runtime, Callable[[], bool]]]":
         """The same, and whether to stop. RpcError (cancelled) when that was asked for before it began."""
         with self._working("chat") as work, self._turn():
             if work.cancelled:
@@ -79,7 +82,7 @@ class Session:
             yield self.opened(), lambda: work.cancelled
 
     @contextmanager
-    def learning(self) -> Iterator[tuple[Runtime, Callable[[], str]]]:
+    def learning(self) -> "Iterator[tuple[Runtime, Callable[[], str]]]":
         """The runtime for a slice, and why it is to stop now ("" while it may go on). RpcError (busy) if not free."""
         self.opened()
         if self._waiting or not self._model.acquire(blocking=False):

@@ -1,29 +1,40 @@
 """One ONNX graph on the stock ONNX Runtime, reading and writing numpy memory in place."""
 
+import os
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
-from ..model.onnx_session import open_session
+LIBRARY = "libonnxruntime.so"  # what an Android app packs
 
 
 class Graph:
-    """A loaded graph. Raises as `open_session` does."""
+    """A loaded graph, on the package onnxruntime or, where it is not installed, on its C library.
+
+    IDLETUNE_ONNXRUNTIME names the library, and goes before the package. Raises DamagedDataError when the graph does
+    not load, UsageError when ONNX Runtime is not there or the process has another number of threads.
+    """
 
     def __init__(self, path: Path, threads: int):
-        self._session = open_session(path, threads)
-        self.inputs = [value.name for value in self._session.get_inputs()]
-        self.outputs = [value.name for value in self._session.get_outputs()]
+        self._session = _open(path, threads)
+        self.inputs: list[str] = self._session.inputs
+        self.outputs: list[str] = self._session.outputs
 
     def run(self, inputs: dict[str, np.ndarray], outputs: dict[str, np.ndarray]) -> None:
         """Run on C-contiguous arrays; `outputs` names the results wanted and the arrays to hold them.
 
         Nothing is copied: memory is planned by the caller, and the page allocator stays out of the inner loop.
         """
-        binding = self._session.io_binding()
-        for name in self.inputs:
-            array = inputs[name]
-            binding.bind_input(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
-        for name, array in outputs.items():
-            binding.bind_output(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
-        self._session.run_with_iobinding(binding)
+        self._session.run(inputs, outputs)
+
+
+def _open(path: Path, threads: int):
+    library = os.environ.get("IDLETUNE_ONNXRUNTIME") or (None if find_spec("onnxruntime") else LIBRARY)
+    if library:
+        from ..model.onnxruntime_c import Session, load_library
+
+        return Session(load_library(library), path, threads)
+    from ..model.onnx_session import BoundSession
+
+    return BoundSession(path, threads)

@@ -25,7 +25,7 @@ def bundle(tiny_path, tiny_graphs, tmp_path_factory):
     """Its training graphs are the session's: exporting them a second time is the longest part."""
     target = tmp_path_factory.mktemp("dist") / "phone" / "tiny"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bundle_module, "write_training_graphs", lambda _, folder: shutil.copytree(tiny_graphs.folder, folder))
+        patch.setattr(bundle_module, "provide_training_graphs", lambda _, folder: shutil.copytree(tiny_graphs.folder, folder))
         build_bundle(Source("tiny", tiny_path), target, say=lambda _: None)
     return target
 
@@ -81,7 +81,7 @@ def test_a_failure_keeps_the_bundle_that_was_there(capsys, tmp_path, tiny_path, 
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(bundle_module, "write_training_graphs", full)
+    monkeypatch.setattr(bundle_module, "provide_training_graphs", full)
     before = (target / "manifest.json").read_bytes()
     assert "no room left" in refused(capsys, "bundle", tiny_path, "-o", target)
     assert (target / "manifest.json").read_bytes() == before

@@ -6,6 +6,7 @@ from dataclasses import fields
 import numpy as np
 import onnx
 import pytest
+from idletune.model.onnx_session import open_session
 from idletune.training.graph_files import PACKAGED_GRAPHS
 from idletune.training.rows import lay_out
 from idletune.training.shape import BlockShape
@@ -37,13 +38,8 @@ def random_inputs(graph, seed=0):
 
 
 def run(path):
-    import onnxruntime as ort
-    from idletune.training.graph import Graph
-
-    graph = onnx.load(path)
-    session = Graph(path, threads=1)._session
+    graph, session = onnx.load(path), open_session(path, threads=1)
     inputs = {k: v for k, v in random_inputs(graph).items() if k in {i.name for i in session.get_inputs()}}
-    assert isinstance(session, ort.InferenceSession)
     return session.run(None, inputs)
 
 

@@ -1,0 +1,172 @@
+"""The C library, CPython for Android and ONNX Runtime for Android on a real Android C library, in a chroot.
+
+Run as root: make test-android-userland ANDROID_SYSTEM=DIR [ABI=x86_64|arm64-v8a] PYTHON_TARGET=DIR ORT=FILE.aar
+ANDROID_SYSTEM is a /system tree (bin/linker64, lib64/libc.so ...), as `adb pull /system` gives it; PYTHON_TARGET a
+folder with the files of Maven Central's com.chaquo.python:target 3.11. On x86_64, arm64 runs under qemu-user: slowly,
+so its times mean nothing.
+"""
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from contextlib import contextmanager
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+CLANG = {"x86_64": "x86_64-linux-android28", "arm64-v8a": "aarch64-linux-android28"}
+EMULATORS = {"arm64-v8a": "qemu-aarch64-static", "x86_64": "qemu-x86_64-static"}
+NATIVE = {"x86_64": "x86_64", "aarch64": "arm64-v8a"}
+VERSION = '{"jsonrpc": "2.0", "id": 1, "method": "version"}'
+OPEN = '{"jsonrpc": "2.0", "id": 2, "method": "open", "params": {"model": "/app/none.gguf", "home": "/app/home"}}'
+LARGEST_DIFFERENCE = 1e-5
+
+
+class NotRun(Exception):
+    """Something that the person has to name is not there."""
+
+
+def build_program(abi: str, system: Path, libraries: list[Path], sources: list[Path], output: Path) -> None:
+    """A program for Android without an NDK, linked against the tree's own C library."""
+    subprocess.run(
+        ["clang", f"--target={CLANG[abi]}", "-std=c11", "-O2", "-ffreestanding", "-fno-stack-protector", "-fPIE",
+         "-nostdlib", "-pie", "-fuse-ld=lld", f"-I{HERE / 'include'}", *map(str, sources),
+         *map(str, libraries), str(system / "lib64" / "libc.so"), "-Wl,--dynamic-linker=/system/bin/linker64",
+         "-Wl,--allow-shlib-undefined", "-o", str(output)],
+        check=True,
+    )
+
+
+def lay_out(abi: str, system: Path, target: Path, aar: Path | None, root: Path) -> Path:
+    """The chroot; returns its /app."""
+    app = root / "app"
+    shutil.copytree(system, root / "system", symlinks=True, ignore_dangling_symlinks=True)
+    for folder in (app / "python" / "lib-dynload", root / "dev", root / "proc", root / "tmp"):
+        folder.mkdir(parents=True)
+    stdlib, built = one(target, "*stdlib.zip"), one(target, f"*{abi}.zip")
+    with zipfile.ZipFile(stdlib) as archive:
+        archive.extractall(app / "python")
+    with zipfile.ZipFile(built) as archive:
+        for name in archive.namelist():
+            if name.endswith(".so"):
+                place = app / "python" / "lib-dynload" if name.startswith("lib-dynload") else app
+                (place / Path(name).name).write_bytes(archive.read(name))
+    shutil.copytree(ROOT / "device", app / "python" / "idletune", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "build" / "android" / abi / "libidletune.so", app)
+    if aar:
+        with zipfile.ZipFile(aar) as archive:
+            (app / "libonnxruntime.so").write_bytes(archive.read(f"jni/{abi}/libonnxruntime.so"))
+        (stub := root / "stub.c").write_text("")  # outside an app there is no libandroid.so, and nothing of it is used
+        subprocess.run(
+            ["clang", f"--target={CLANG[abi]}", "-nostdlib", "-shared", "-fuse-ld=lld", "-Wl,-soname,libandroid.so",
+             str(stub), "-o", str(app / "libandroid.so")], check=True,
+        )
+    return app
+
+
+def one(folder: Path, pattern: str) -> Path:
+    found = sorted(folder.glob(pattern))
+    if not found:
+        raise NotRun(f"no {pattern} in {folder}")
+    return found[0]
+
+
+@contextmanager
+def mounted(root: Path):
+    """/proc and the few devices that Python asks for."""
+    mounts = [("/proc", root / "proc"), ("/dev", root / "dev")]
+    for source, place in mounts:
+        subprocess.run(["mount", "--rbind", source, str(place)], check=True)
+        subprocess.run(["mount", "--make-rslave", str(place)], check=True)
+    try:
+        yield
+    finally:
+        for _, place in reversed(mounts):
+            subprocess.run(["umount", "-R", "-l", str(place)], check=True)
+
+
+class Userland:
+    def __init__(self, abi: str, root: Path):
+        self.root, self.emulator = root, []
+        if NATIVE.get(platform.machine()) != abi:
+            emulator = shutil.which(EMULATORS[abi])
+            if not emulator:
+                raise NotRun(f"no {EMULATORS[abi]} here (Debian: apt install qemu-user-static)")
+            shutil.copy(emulator, root / "emulator")
+            self.emulator = ["/emulator"]
+
+    def run(self, *command: str, seconds: int = 1800) -> str:
+        environment = {"LD_LIBRARY_PATH": "/app:/system/lib64", "PYTHONDONTWRITEBYTECODE": "1", "PATH": "/system/bin",
+                       "PYTHONHOME": "/app", "PYTHONPATH": "/app/python:/app/python/lib-dynload"}
+        done = subprocess.run(
+            ["chroot", str(self.root), *self.emulator, *command], env={**environment, "HOME": "/app"}, timeout=seconds,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )
+        if done.returncode:
+            raise SystemExit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout[-4000:]}")
+        return done.stdout
+
+
+def check(given) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        app = lay_out(given.abi, given.system, given.python_target, given.onnxruntime, root)
+        userland, python = Userland(given.abi, root), ("/app/libpython3.11.so", "/app", "/app/python:/app/python/lib-dynload")
+        library, native = app / "libidletune.so", HERE.parent / "native"
+        build_program(given.abi, given.system, [library], [HERE / "start.c", HERE / "caller.c"], app / "caller")
+        build_program(given.abi, given.system, [library], [HERE / "start.c", native / "fuzz.c"], app / "fuzz")
+        with mounted(root):
+            print(f"{given.abi}, {'emulated' if userland.emulator else 'native'}")
+            version, opened = map(json.loads, userland.run("/app/caller", *python, VERSION, OPEN).splitlines())
+            assert version["result"]["api"] >= 1, version
+            print("version:", json.dumps(version["result"]))
+            assert opened["error"]["data"]["kind"] == "wrong_use" and "numpy" in opened["error"]["message"], opened
+            print("open:", opened["error"]["message"])
+            counted = json.loads(userland.run("/app/fuzz", *python, str(given.calls), "1").splitlines()[-1])
+            assert counted["broken"] == counted["failed"] == 0, counted
+            print("fuzz:", json.dumps(counted))
+            if given.onnxruntime:
+                print("training step:", json.dumps(step(given, app, userland)))
+
+
+def step(given, app: Path, userland: Userland) -> dict:
+    """A training step recorded on this machine, on Android's ONNX Runtime."""
+    subprocess.run([sys.executable, str(HERE / "record.py"), str(given.model), str(app / "step")], check=True)
+    shutil.copy(HERE / "replay.py", app)
+    build_program(
+        given.abi, given.system, [app / "libpython3.11.so"], [HERE / "start.c", HERE / "python.c"], app / "python3"
+    )
+    found = json.loads(userland.run("/app/python3", "/app/replay.py", "/app/libonnxruntime.so", "/app/step").splitlines()[-1])
+    assert found["largest_difference"] <= LARGEST_DIFFERENCE, found
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--system", type=Path)
+    parser.add_argument("--python-target", type=Path)
+    parser.add_argument("--abi", choices=CLANG, default=NATIVE.get(platform.machine(), "arm64-v8a"))
+    parser.add_argument("--onnxruntime", type=Path, help="onnxruntime-android's AAR; without it no training step")
+    parser.add_argument("--model", type=Path, default=Path(os.environ.get("IDLETUNE_MODEL", "")))
+    parser.add_argument("--calls", type=int, default=100_000)
+    given = parser.parse_args()
+    try:
+        if not (given.system and (given.system / "bin" / "linker64").exists()):
+            raise NotRun("name an Android system tree (ANDROID_SYSTEM=DIR with bin/linker64)")
+        if not given.python_target:
+            raise NotRun("name the folder of com.chaquo.python:target (PYTHON_TARGET=DIR)")
+        if os.geteuid():
+            raise NotRun("a chroot needs root")
+        check(given)
+    except NotRun as why:
+        print(f"The Android userland test did not run: {why}.")
+
+
+if __name__ == "__main__":
+    main()
