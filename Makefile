@@ -7,7 +7,7 @@ GEMMA := .cache/models/gemma-3-270m-q4_k_m.gguf
 MODEL ?= smollm2-135m
 export IDLETUNE_MODEL ?= $(abspath $(BASE))
 
-.PHONY: help setup model model-gemma demo test bench-train bench-observe bench-fuzz bench-faults artifacts push clean
+.PHONY: help setup model model-gemma demo test bench-train bench-observe bench-fuzz bench-faults bench-latency artifacts push clean
 
 help:  ## what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 24
@@ -34,6 +34,12 @@ bench-fuzz: setup $(VENV)/.test  ## 100,000 wrong device states and 10,000 hosti
 
 bench-faults: setup $(VENV)/.test  ## 300 kills, full disks and torn writes in the whole loop; about 25 minutes
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/fault_injection.py
+
+TARGET ?= host
+REPEATS ?= 20
+THREADS ?= 0
+bench-latency: setup $(VENV)/.test  ## times of everything a user waits for: TARGET=host, qemu-aarch64 or adb:SERIAL
+	$(BIN)/python -m benchmarks.latency $(TARGET) --repeats $(REPEATS) --threads $(THREADS)
 
 artifacts: setup $(VENV)/.test  ## a verified phone bundle in dist/phone: MODEL=preset, GGUF, folder or hub id
 	$(BIN)/idletune-export bundle $(MODEL) -o dist/phone/$(basename $(notdir $(MODEL)))
