@@ -35,11 +35,8 @@ bench-fuzz: setup $(VENV)/.test  ## 100,000 wrong device states and 10,000 hosti
 bench-faults: setup $(VENV)/.test  ## 300 kills, full disks and torn writes in the whole loop; about 25 minutes
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/fault_injection.py
 
-TARGET ?= host
-REPEATS ?= 20
-THREADS ?= 0
 bench-latency: setup $(VENV)/.test  ## times of everything a user waits for: TARGET=host, qemu-aarch64 or adb:SERIAL
-	$(BIN)/python -m benchmarks.latency $(TARGET) --repeats $(REPEATS) --threads $(THREADS)
+	$(BIN)/python -m benchmarks.latency $(or $(TARGET),host) --repeats $(or $(REPEATS),20) --threads $(or $(THREADS),0)
 
 artifacts: setup $(VENV)/.test  ## a verified phone bundle in dist/phone: MODEL=preset, GGUF, folder or hub id
 	$(BIN)/idletune-export bundle $(MODEL) -o dist/phone/$(basename $(notdir $(MODEL)))

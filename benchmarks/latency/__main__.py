@@ -29,7 +29,7 @@ MEASURED = ["start_up", "serving", "beside_plain", "training"]
 
 def run_job(target: Target, model: str, parts: list[str], repeats: int, threads: int, local: Path) -> dict:
     """One run of the measuring program, whose files are there already."""
-    job = {"python": target.python, "model": model, "parts": parts, "repeats": repeats, "threads": threads}
+    job = {"python": target.launcher, "model": model, "parts": parts, "repeats": repeats, "threads": threads}
     (local / "job.json").write_text(json.dumps(job))
     there = target.push(local / "job.json", "job.json")
     target.run([str(Path(there).with_name("on_target.py")), there, str(Path(there).with_name("result.json"))])
@@ -38,15 +38,17 @@ def run_job(target: Target, model: str, parts: list[str], repeats: int, threads:
 
 
 def push_program(target: Target, models: dict[str, Path]) -> dict[str, str]:
-    """The runtime, the program and each model's folder; returns the models' paths there."""
-    there, what = {}, [(Path(str(files("idletune"))), "idletune"), (PROGRAM, "on_target.py")]
-    what += [(path.parent if (path.parent / "training").is_dir() else path, name) for name, path in models.items()]
+    """The runtime, the program, each model and its graphs; returns the models' paths from the working folder."""
+    what = [(Path(str(files("idletune"))), "idletune"), (PROGRAM, "on_target.py")]
+    for name, path in models.items():
+        what.append((path, f"{name}/{path.name}"))
+        if (path.parent / "training").is_dir():
+            what.append((path.parent / "training", f"{name}/training"))
     with Progress("copying", len(what)) as bar:
-        for number, (local, name) in enumerate(what):
-            path = target.push(local, name if local.is_dir() or name == "on_target.py" else f"{name}/{local.name}")
-            there[name] = f"{path}/{models[name].name}" if name in models and local.is_dir() else path
-            bar(number + 1, name)
-    return {name: there[name] for name in models}
+        for number, (local, name) in enumerate(what, start=1):
+            target.push(local, name)
+            bar(number, name)
+    return {name: f"{name}/{path.name}" for name, path in models.items()}
 
 
 def make_tiny(folder: Path) -> Path:

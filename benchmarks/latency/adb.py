@@ -18,6 +18,7 @@ from pathlib import Path
 from idletune.errors import DamagedDataError, UsageError
 
 TERMUX = "/data/data/com.termux/files"
+PYTHON = f"{TERMUX}/usr/bin/python3"
 PASSAGE = "/data/local/tmp/idletune-latency"
 FOLDER = f"{TERMUX}/home/.idletune-latency"
 PROGRAM_SECONDS, COMMAND_SECONDS = 3 * 3600, 600
@@ -40,7 +41,7 @@ class Adb:
     def __init__(self, serial: str, program: str = "adb"):
         self.serial, self.program = serial, program
         self.name = "adb-" + re.sub(r"[^\w.-]", "_", serial)
-        self.python = [f"{TERMUX}/usr/bin/python3"]
+        self.launcher = None
         self.emulated = False  # known once it is prepared
 
     def prepare(self) -> None:
@@ -49,7 +50,7 @@ class Adb:
         if state != "device":
             raise UsageError(f"{self.serial} is in the state {state!r}; start it normally")
         self.emulated = "1" in (self._property("ro.kernel.qemu"), self._property("ro.boot.qemu"))
-        self._termux([*self.python, "-c", "import numpy, onnxruntime, llama_cpp, jinja2"])
+        self._termux([PYTHON, "-c", "import numpy, onnxruntime, llama_cpp, jinja2"])
         self._termux(["mkdir", "-p", FOLDER])
 
     def push(self, local: Path, name: str) -> str:
@@ -67,7 +68,7 @@ class Adb:
         return there
 
     def run(self, arguments: list[str]) -> None:
-        self._termux([*self.python, *arguments], seconds=PROGRAM_SECONDS, heard=False)
+        self._termux([PYTHON, *arguments], seconds=PROGRAM_SECONDS, heard=False)
 
     def pull(self, name: str, local: Path) -> None:
         """Read through run-as, which may not write where adb pull could read; an md5 guards the way."""

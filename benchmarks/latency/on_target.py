@@ -1,9 +1,9 @@
 """Measures the installed runtime on the machine it runs on: one file, copied to the target and run there.
 
 Run: python on_target.py JOB.json RESULT.json
-Needs what the runtime needs (numpy, onnxruntime, llama.cpp) and nothing else. JOB holds `python` (the command
-that starts Python on this machine), `model` (a GGUF; training graphs in `training` beside it where the package
-has none), `parts`, `repeats` and `threads` (0 = all cores). Every part runs in a process of its own: its peak
+Needs what the runtime needs (numpy, onnxruntime, llama.cpp) and nothing else. JOB holds `model` (a GGUF, by its path
+from JOB; training graphs in `training` beside it where the package has none), `parts`, `repeats`, `threads` (0 = all
+cores) and `python`, the command that starts Python here where that is not the interpreter alone. Every part runs in a process of its own: its peak
 memory is its own, and starting up is a real start. RESULT holds raw samples; the statistics are made elsewhere.
 """
 
@@ -42,7 +42,7 @@ class Samples:
 
 
 def main(job_path: str, result_path: str) -> None:
-    job = json.loads(Path(job_path).read_text())
+    job = read_job(job_path)
     result = {"environment": environment(), "device_before": device_state(), "measures": {}, "peak_mb": {}, "facts": {}}
     for number, part in enumerate(job["parts"], start=1):
         print(f"{number}/{len(job['parts'])} {part}", file=sys.stderr, flush=True)
@@ -59,6 +59,11 @@ def main(job_path: str, result_path: str) -> None:
     os.replace(partial, result_path)  # whole or not there: a killed run leaves no result that looks like one
 
 
+def read_job(path: str) -> dict:
+    job = json.loads(Path(path).read_text())
+    return {**job, "model": str(Path(path).parent / job["model"])}
+
+
 def start_up(job: dict, job_path: str) -> dict:
     """From nothing to a runtime that is ready to answer: interpreter, imports, model, state."""
     samples = Samples()
@@ -70,7 +75,7 @@ def start_up(job: dict, job_path: str) -> dict:
 
 
 def run_part(job: dict, job_path: str, part: str) -> dict:
-    command = [*job["python"], __file__, "--part", part, job_path]
+    command = [*(job.get("python") or [sys.executable]), __file__, "--part", part, job_path]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
     if done.returncode:
         raise SystemExit(f"the part {part} ended with {done.returncode}; its own words are above")
@@ -381,6 +386,6 @@ PARTS = {
 
 if __name__ == "__main__":
     if sys.argv[1] == "--part":
-        part_alone(sys.argv[2], json.loads(Path(sys.argv[3]).read_text()))
+        part_alone(sys.argv[2], read_job(sys.argv[3]))
     else:
         main(*sys.argv[1:3])

@@ -13,7 +13,8 @@ def markdown(result: dict) -> str:
     about, versions = result["environment"], result["environment"]["versions"]
     kind = "**Emulated: no figure here says anything of a phone.**" if result["emulated"] else "Not emulated."
     lines = [
-        f"# Latency on {result['target']}", "", f"{kind} Model {result['model']}, threads: {result['threads'] or 'all cores'}.",
+        f"# Latency on {result['target']}", "",
+        f"{kind} Model {result['model']}, threads: {result['threads'] or 'all cores'}.",
         f"{about['cores']} cores ({about['cpu']}, {about['abi']}), kernel {about['kernel']}, "
         f"load {about['load'][0]} at the start; " + ", ".join(f"{k} {v}" for k, v in versions.items()) + ".",
         f"Commit {result['commit']}, {result['date']}; `{result['command']}`.", "",

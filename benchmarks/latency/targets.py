@@ -19,11 +19,11 @@ ARM64 = ROOT / ".cache" / "arm64"
 
 
 class Target(Protocol):
-    """`name` names result files; `python` is the command that starts Python there."""
+    """`name` names result files; `launcher` starts Python there where the interpreter alone does not."""
 
     name: str
     emulated: bool
-    python: list[str]
+    launcher: list[str] | None
 
     def prepare(self) -> None:
         """Set up or check what the target needs; UsageError says what is missing."""
@@ -51,7 +51,7 @@ class Host:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self.python = [sys.executable]
+        self.launcher = None
         self.environment = {**os.environ, "PYTHONPATH": str(folder)}
 
     def prepare(self) -> None:
@@ -67,7 +67,7 @@ class Host:
         return str(there)
 
     def run(self, arguments: list[str]) -> None:
-        code = subprocess.run([*self.python, *arguments], env=self.environment).returncode
+        code = subprocess.run([*(self.launcher or [sys.executable]), *arguments], env=self.environment).returncode
         if code:
             raise UsageError(f"the measuring program ended with {code} on {self.name}; its own words are above")
 
@@ -98,11 +98,11 @@ class QemuArm64(Host):
         script = ROOT / "scripts" / "arm64_environment.sh"
         if subprocess.run([script, self.root], env={**os.environ, "PYTHON": sys.executable}).returncode:
             raise UsageError("the arm64 environment is not complete; its own words are above, run it again")
-        self.python = arm64_python(self.root)
+        self.launcher = arm64_python(self.root)
         self.environment = arm64_variables(self.root, self.folder)
 
     def describe(self) -> dict:
-        told = subprocess.run([self.python[0], "--version"], capture_output=True, text=True).stdout
+        told = subprocess.run([self.launcher[0], "--version"], capture_output=True, text=True).stdout
         return {"emulator": told.splitlines()[0]}
 
 
