@@ -1,10 +1,11 @@
 """Measures the installed runtime on the machine it runs on: one file, copied to the target and run there.
 
 Run: python on_target.py JOB.json RESULT.json
-Needs what the runtime needs (numpy, onnxruntime, llama.cpp) and nothing else. JOB holds `model` (a GGUF, by its path
-from JOB; training graphs in `training` beside it where the package has none), `parts`, `repeats`, `threads` (0 = all
-cores) and `python`, the command that starts Python here where that is not the interpreter alone. Every part runs in a process of its own: its peak
-memory is its own, and starting up is a real start. RESULT holds raw samples; the statistics are made elsewhere.
+Needs what the runtime needs (numpy, onnxruntime, llama.cpp) and nothing else. JOB holds `model` (a GGUF, by its
+path from JOB; training graphs in `training` beside it where the package has none), `parts`, `repeats`, `threads`
+(0 = all cores) and `python`, the command that starts Python where the interpreter's path alone does not. Every part
+runs in a process of its own: its peak memory is its own, and starting up is a real start. RESULT holds raw
+samples; the statistics are made elsewhere.
 """
 
 import json

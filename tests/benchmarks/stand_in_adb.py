@@ -20,7 +20,14 @@ error: device unauthorized.
 This adb server's $ADB_VENDOR_KEYS is not set
 Try 'adb kill-server' if that seems wrong.
 Otherwise check for a confirmation dialog on your device."""
-BATTERY = "Current Battery Service state:\n  AC powered: false\n  USB powered: true\n  status: 2\n  level: 63\n  temperature: 291\n"
+BATTERY = """\
+Current Battery Service state:
+  AC powered: false
+  USB powered: true
+  status: 2
+  level: 63
+  temperature: 291
+"""
 
 RUN_AS = """#!/bin/sh
 [ "$1" = com.termux ] || { echo "run-as: unknown package: $1" >&2; exit 1; }
@@ -87,7 +94,8 @@ def main(device: Path, arguments: list[str]) -> int:
 
 def push(device: Path, local: Path, remote: str, trouble: str) -> int:
     if trouble == "full":
-        return _fail(f"adb: error: failed to copy '{local}' to '{remote}': remote couldn't write: No space left on device")
+        why = "remote couldn't write: No space left on device"
+        return _fail(f"adb: error: failed to copy '{local}' to '{remote}': {why}")
     there = device / remote.lstrip("/")
     if local.is_dir():
         shutil.copytree(local, there, ignore=shutil.ignore_patterns("__pycache__"))

@@ -7,11 +7,12 @@ import sys
 import time
 
 import pytest
+from idletune.errors import UsageError
+from stand_in_adb import make_device
+
 from benchmarks.latency.__main__ import push_program, run_job
 from benchmarks.latency.adb import Adb
 from benchmarks.latency.targets import ARM64, ROOT, arm64_python, arm64_variables
-from idletune.errors import UsageError
-from stand_in_adb import make_device
 
 SERIAL = "stand-in-5554"
 
@@ -117,7 +118,7 @@ def test_ended_by_a_signal(device):
     assert untouched(device)
 
 
-@pytest.mark.skipif(not (ARM64 / ".llama_cpp").exists(), reason="no arm64 environment: make bench-latency TARGET=qemu-aarch64")
+@pytest.mark.skipif(not (ARM64 / ".llama_cpp").exists(), reason="make bench-latency TARGET=qemu-aarch64 sets it up")
 def test_arm64_python_behind_adb(tmp_path):
     folder = tmp_path / "arm"
     python, variables = arm64_python(ARM64), arm64_variables(ARM64, tmp_path)

@@ -1,12 +1,13 @@
 """Statistics, refusal, parity, the report, and one run of everything on the tiny model on this machine."""
 
 import pytest
+from idletune.errors import DamagedDataError, UsageError
+
 from benchmarks.latency import parity
 from benchmarks.latency.__main__ import MEASURED, main, push_program, run_job
 from benchmarks.latency.report import draw, goal, markdown
 from benchmarks.latency.summary import compare, summarize
 from benchmarks.latency.targets import Host, make_target
-from idletune.errors import DamagedDataError, UsageError
 
 
 def result(target="host", emulated=False, median=2.0):
@@ -35,7 +36,8 @@ def test_emulated_and_physical_are_not_compared():
 
 
 def test_parity_names_the_worst():
-    parity.check(parity.differences({"step 1": 2.0, "base, llama.cpp": 2.0}, {"step 1": 2.00005, "base, llama.cpp": 2.001}))
+    here, there = {"step 1": 2.0, "base, llama.cpp": 2.0}, {"step 1": 2.00005, "base, llama.cpp": 2.001}
+    parity.check(parity.differences(here, there))
     with pytest.raises(DamagedDataError, match="1 of 2 losses.*'step 1' by 2.0e-04"):
         parity.check(parity.differences({"step 1": 2.0, "step 2": 1.0}, {"step 1": 2.0002, "step 2": 1.0}))
     with pytest.raises(DamagedDataError, match="1 losses here and 0 there"):
