@@ -268,7 +268,7 @@ def measure_loop(job: dict, samples: Samples) -> dict:
         while (prompt := runtime.next_prompt()) is not None:
             runtime.queue.edit(prompt.id, "aaaa aaaa aaaa")
         report = runtime.learn()
-        evidence = {k: v for k, v in vars(report.evidence).items() if isinstance(v, float)}
+        evidence = {name.replace("engine_", "llama.cpp, "): loss for name, loss in vars(report.evidence).items()}
         promoted = runtime.adapters.current() is not None
         return {"loop": {**evidence, "last step": report.losses[-1]}, "loop_promoted": promoted,
                 "loop_verdict": report.verdict.reason, "loop_first_reply": reply.tokens}

