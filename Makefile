@@ -7,7 +7,7 @@ GEMMA := .cache/models/gemma-3-270m-q4_k_m.gguf
 MODEL ?= smollm2-135m
 export IDLETUNE_MODEL ?= $(abspath $(BASE))
 
-.PHONY: help setup model model-gemma demo test bench-train bench-qvac bench-observe bench-rpc bench-selection bench-fuzz bench-faults bench-bridge fuzz-bridge artifacts bridge aar push clean
+.PHONY: help setup model model-gemma demo test bench-train bench-qvac bench-observe bench-rpc bench-selection bench-fuzz bench-faults bench-bridge fuzz-bridge bench-latency test-android-userland artifacts bridge aar push clean
 
 help:  ## what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 24
@@ -55,6 +55,9 @@ fuzz-bridge: setup $(VENV)/.bridge  ## a million calls of every kind from 8 thre
 bench-faults: setup $(VENV)/.test  ## 300 kills, full disks and torn writes in the whole loop; about 25 minutes
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/fault_injection.py
 
+bench-latency: setup $(VENV)/.test  ## times of everything a user waits for: TARGET=host, qemu-aarch64 or adb:SERIAL
+	$(BIN)/python -m benchmarks.latency $(or $(TARGET),host) --repeats $(or $(REPEATS),20) --threads $(or $(THREADS),0)
+
 artifacts: setup $(VENV)/.test  ## a verified phone bundle in dist/phone: MODEL=preset, GGUF, folder or hub id
 	$(BIN)/idletune-export bundle $(MODEL) -o dist/phone/$(basename $(notdir $(MODEL)))
 
@@ -66,6 +69,11 @@ bridge: $(VENV)/.bridge  ## the C library: build/native for this machine, build/
 aar: bridge  ## the Android library, dist/idletune.aar, the same bytes for the same sources
 	mvn -B -q -f android_bridge/android/pom.xml compile
 	$(PYTHON) android_bridge/aar.py --classes android_bridge/android/target/classes --jni build/android -o dist/idletune.aar
+
+# Named by whoever has them: adb pull /system; Maven Central com.chaquo.python:target; onnxruntime-android's AAR.
+test-android-userland: setup bridge $(VENV)/.test  ## on Android's own C library: ANDROID_SYSTEM=DIR PYTHON_TARGET=DIR ORT=AAR [ABI=arm64-v8a]
+	$(BIN)/python android_bridge/userland/run.py $(if $(ANDROID_SYSTEM),--system $(ANDROID_SYSTEM)) \
+		$(if $(PYTHON_TARGET),--python-target $(PYTHON_TARGET)) $(if $(ORT),--onnxruntime $(ORT)) $(if $(ABI),--abi $(ABI))
 
 push:  ## copy the bundle to a phone: TARGET=adb:SERIAL
 	scripts/push.sh dist/phone/$(basename $(notdir $(MODEL))) "$(TARGET)"
