@@ -7,7 +7,7 @@ GEMMA := .cache/models/gemma-3-270m-q4_k_m.gguf
 MODEL ?= smollm2-135m
 export IDLETUNE_MODEL ?= $(abspath $(BASE))
 
-.PHONY: help setup model model-gemma demo test bench-train bench-qvac bench-observe bench-rpc bench-selection bench-fuzz bench-faults bench-bridge fuzz-bridge bench-latency test-android-userland artifacts bridge aar push clean
+.PHONY: help setup model model-gemma demo test bench-train bench-qvac bench-observe bench-rpc bench-selection bench-fuzz bench-faults bench-bridge fuzz-bridge results bench-latency test-android-userland artifacts bridge aar python-android push clean
 
 help:  ## what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 24
@@ -55,6 +55,9 @@ fuzz-bridge: setup $(VENV)/.bridge  ## a million calls of every kind from 8 thre
 bench-faults: setup $(VENV)/.test  ## 300 kills, full disks and torn writes in the whole loop; about 25 minutes
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/fault_injection.py
 
+results:  ## the page of all results, benchmarks/results/README.md
+	$(BIN)/python benchmarks/results_page.py
+
 bench-latency: setup $(VENV)/.test  ## times of everything a user waits for: TARGET=host, qemu-aarch64 or adb:SERIAL
 	$(BIN)/python -m benchmarks.latency $(or $(TARGET),host) --repeats $(or $(REPEATS),20) --threads $(or $(THREADS),0)
 
@@ -69,6 +72,10 @@ bridge: $(VENV)/.bridge  ## the C library: build/native for this machine, build/
 aar: bridge  ## the Android library, dist/idletune.aar, the same bytes for the same sources
 	mvn -B -q -f android_bridge/android/pom.xml compile
 	$(PYTHON) android_bridge/aar.py --classes android_bridge/android/target/classes --jni build/android -o dist/idletune.aar
+
+python-android: $(VENV)/bin/python  ## what an app packs of Python: ABI=arm64-v8a NUMPY=WHEEL ORT=AAR [LLAMA=DIR] [PYTHON_ANDROID=3.11]
+	$(BIN)/python android_bridge/python_android.py --abi $(ABI) --python $(or $(PYTHON_ANDROID),3.11) --numpy $(NUMPY) \
+		--onnxruntime $(ORT) $(if $(LLAMA),--llama $(LLAMA)) -o dist/python-android/$(ABI)
 
 # Named by whoever has them: adb pull /system; Maven Central com.chaquo.python:target; onnxruntime-android's AAR.
 test-android-userland: setup bridge $(VENV)/.test  ## on Android's own C library: ANDROID_SYSTEM=DIR PYTHON_TARGET=DIR ORT=AAR [ABI=arm64-v8a]

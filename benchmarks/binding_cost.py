@@ -1,6 +1,6 @@
 """A training step on onnxruntime's Python package beside the same step on its C library.
 
-Run: make bench-bridge, or python benchmarks/binding_cost.py [--steps N]. Two processes, turn and turn about, one step each.
+Run: make bench-bridge, or python benchmarks/binding_cost.py [--steps N]. Two processes, a step each in turn.
 """
 
 import argparse

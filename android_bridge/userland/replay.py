@@ -23,7 +23,10 @@ class Memory:
         self.shape, self.dtype = tuple(described["shape"]), self
         self.name, self.ndim = described["type"], len(self.shape)
         self.nbytes, self.ctypes = prod(self.shape) * BYTES[self.name], self
-        self.buffer = (ctypes.c_char * max(1, self.nbytes))() if folder is None else self._mapped(folder / described["file"])
+        if folder is None:
+            self.buffer = (ctypes.c_char * max(1, self.nbytes))()
+        else:
+            self.buffer = self._mapped(folder / described["file"])
 
     @property
     def data(self) -> int:

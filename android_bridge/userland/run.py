@@ -26,6 +26,10 @@ NATIVE = {"x86_64": "x86_64", "aarch64": "arm64-v8a"}
 VERSION = '{"jsonrpc": "2.0", "id": 1, "method": "version"}'
 OPEN = '{"jsonrpc": "2.0", "id": 2, "method": "open", "params": {"model": "/app/none.gguf", "home": "/app/home"}}'
 LARGEST_DIFFERENCE = 1e-5
+ZLIB = [  # what CPython's modules link
+    "adler32", "crc32", "deflate", "deflateCopy", "deflateEnd", "deflateInit2_", "deflateSetDictionary", "inflate",
+    "inflateCopy", "inflateEnd", "inflateInit2_", "inflateSetDictionary", "zlibVersion",
+]
 
 
 class NotRun(Exception):
@@ -37,7 +41,8 @@ def build_program(abi: str, system: Path, libraries: list[Path], sources: list[P
     subprocess.run(
         ["clang", f"--target={CLANG[abi]}", "-std=c11", "-O2", "-ffreestanding", "-fno-stack-protector", "-fPIE",
          "-nostdlib", "-pie", "-fuse-ld=lld", f"-I{HERE / 'include'}", *map(str, sources),
-         *map(str, libraries), str(system / "lib64" / "libc.so"), "-Wl,--dynamic-linker=/system/bin/linker64",
+         *(f"-L{path.parent}" for path in libraries), *(f"-l:{path.name}" for path in libraries),
+         str(system / "lib64" / "libc.so"), "-Wl,--dynamic-linker=/system/bin/linker64",
          "-Wl,--allow-shlib-undefined", "-o", str(output)],
         check=True,
     )
@@ -62,12 +67,20 @@ def lay_out(abi: str, system: Path, target: Path, aar: Path | None, root: Path) 
     if aar:
         with zipfile.ZipFile(aar) as archive:
             (app / "libonnxruntime.so").write_bytes(archive.read(f"jni/{abi}/libonnxruntime.so"))
-        (stub := root / "stub.c").write_text("")  # outside an app there is no libandroid.so, and nothing of it is used
-        subprocess.run(
-            ["clang", f"--target={CLANG[abi]}", "-nostdlib", "-shared", "-fuse-ld=lld", "-Wl,-soname,libandroid.so",
-             str(stub), "-o", str(app / "libandroid.so")], check=True,
-        )
+        build_stub(abi, "libandroid.so", [], app)  # outside an app there is none
+    if not (system / "lib64" / "libz.so").exists():  # small trees lack it; real devices do not
+        build_stub(abi, "libz.so", ZLIB, app)
     return app
+
+
+def build_stub(abi: str, name: str, functions: list[str], folder: Path) -> None:
+    """A library whose functions do nothing; they are needed to load others, and not called here."""
+    source = "".join(f'const char *{function}(void) {{ return "1"; }}\n' for function in functions)
+    subprocess.run(
+        ["clang", f"--target={CLANG[abi]}", "-nostdlib", "-shared", "-fPIC", "-ffreestanding", "-fno-builtin",
+         "-fuse-ld=lld", f"-Wl,-soname,{name}", "-x", "c", "-", "-o", str(folder / name)],
+        input=source, text=True, check=True,
+    )
 
 
 def one(folder: Path, pattern: str) -> Path:
@@ -101,34 +114,38 @@ class Userland:
             shutil.copy(emulator, root / "emulator")
             self.emulator = ["/emulator"]
 
-    def run(self, *command: str, seconds: int = 1800) -> str:
-        environment = {"LD_LIBRARY_PATH": "/app:/system/lib64", "PYTHONDONTWRITEBYTECODE": "1", "PATH": "/system/bin",
-                       "PYTHONHOME": "/app", "PYTHONPATH": "/app/python:/app/python/lib-dynload"}
+    def run(self, *command: str, seconds: int = 1800) -> list[dict]:
+        """The lines of JSON it printed; the tree's linker may have remarks of its own."""
+        environment = {
+            "LD_LIBRARY_PATH": "/app:/system/lib64", "PATH": "/system/bin", "HOME": "/app", "PYTHONHOME": "/app",
+            "PYTHONPATH": "/app/python:/app/python/lib-dynload", "PYTHONDONTWRITEBYTECODE": "1",
+        }
         done = subprocess.run(
-            ["chroot", str(self.root), *self.emulator, *command], env={**environment, "HOME": "/app"}, timeout=seconds,
+            [shutil.which("chroot") or "/usr/sbin/chroot", str(self.root), *self.emulator, *command], env=environment, timeout=seconds,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )
         if done.returncode:
             raise SystemExit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout[-4000:]}")
-        return done.stdout
+        return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
 
 def check(given) -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         app = lay_out(given.abi, given.system, given.python_target, given.onnxruntime, root)
-        userland, python = Userland(given.abi, root), ("/app/libpython3.11.so", "/app", "/app/python:/app/python/lib-dynload")
+        userland = Userland(given.abi, root)
+        python = ("/app/libpython3.11.so", "/app", "/app/python:/app/python/lib-dynload")
         library, native = app / "libidletune.so", HERE.parent / "native"
         build_program(given.abi, given.system, [library], [HERE / "start.c", HERE / "caller.c"], app / "caller")
         build_program(given.abi, given.system, [library], [HERE / "start.c", native / "fuzz.c"], app / "fuzz")
         with mounted(root):
             print(f"{given.abi}, {'emulated' if userland.emulator else 'native'}")
-            version, opened = map(json.loads, userland.run("/app/caller", *python, VERSION, OPEN).splitlines())
+            version, opened = userland.run("/app/caller", *python, VERSION, OPEN)
             assert version["result"]["api"] >= 1, version
             print("version:", json.dumps(version["result"]))
             assert opened["error"]["data"]["kind"] == "wrong_use" and "numpy" in opened["error"]["message"], opened
             print("open:", opened["error"]["message"])
-            counted = json.loads(userland.run("/app/fuzz", *python, str(given.calls), "1").splitlines()[-1])
+            (counted,) = userland.run("/app/fuzz", *python, str(given.calls), "1")
             assert counted["broken"] == counted["failed"] == 0, counted
             print("fuzz:", json.dumps(counted))
             if given.onnxruntime:
@@ -142,7 +159,7 @@ def step(given, app: Path, userland: Userland) -> dict:
     build_program(
         given.abi, given.system, [app / "libpython3.11.so"], [HERE / "start.c", HERE / "python.c"], app / "python3"
     )
-    found = json.loads(userland.run("/app/python3", "/app/replay.py", "/app/libonnxruntime.so", "/app/step").splitlines()[-1])
+    (found,) = userland.run("/app/python3", "/app/replay.py", "/app/libonnxruntime.so", "/app/step")
     assert found["largest_difference"] <= LARGEST_DIFFERENCE, found
     return found
 

@@ -14,8 +14,8 @@ import tempfile
 from importlib.resources import files
 from pathlib import Path
 
-from idletune.commands.progress import Progress
 from idletune.errors import IdleTuneError, UsageError
+from idletune.progress import Progress
 
 from ..common import RESULTS, machine
 from .parity import check, differences

@@ -55,8 +55,8 @@ class Adb:
 
     def push(self, local: Path, name: str) -> str:
         """By way of a folder both may read; the copy there is removed."""
-        passage, there = f"{PASSAGE}/{name}", f"{FOLDER}/{name}"
-        self._shell(["mkdir", "-p", str(Path(passage).parent)])
+        passage, there = f"{PASSAGE}/{Path(name).name}", f"{FOLDER}/{name}"
+        self._shell(["mkdir", "-p", PASSAGE])
         try:
             self._shell(["rm", "-rf", passage])
             self._adb(["push", str(local), passage])

@@ -95,7 +95,7 @@ def opened(job: dict):
     from idletune.runtime import Runtime
     from idletune.settings import Settings
 
-    settings = Settings(threads=job["threads"], quiet_from=0, quiet_until=0, daily_limit=100_000, bins=16)
+    settings = Settings(threads=job["threads"], quiet_from=0, quiet_until=0, daily_limit=1000, bins=16)
     with tempfile.TemporaryDirectory() as home:
         with Runtime(Path(home), Path(job["model"]), settings, sequences=2) as runtime:
             yield runtime

@@ -1,0 +1,72 @@
+"""The figures that are shown are those that were measured."""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+sys.path.append(str(ROOT / "benchmarks"))
+
+import results_page  # noqa: E402
+
+RESULTS = ROOT / "benchmarks" / "results"
+README = " ".join((ROOT / "README.md").read_text().split())
+
+
+def result(name: str) -> dict:
+    return json.loads((RESULTS / f"{name}.json").read_text())
+
+
+def test_the_page_is_made_of_the_results():
+    assert results_page.page(RESULTS) == (RESULTS / "README.md").read_text()
+
+
+def test_every_result_is_on_the_page():
+    known = {*results_page.SECTIONS, *(path.stem for path in RESULTS.glob("latency-*.json"))}
+    assert {path.stem for path in RESULTS.glob("*.json")} <= known
+
+
+@pytest.mark.parametrize("case, row", [
+    ("256, one set", "256 tokens, one set"), ("512, one set", "512 tokens, one set"), ("512, story", "5 exchanges"),
+])
+def test_the_training_table(case, row):
+    found = result("train_speed")["cases"][case]
+    (line,) = [line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith(f"| {row}")]
+    ours, theirs = found["ours"], found["torch_fp32"]
+    assert f"| {ours['seconds']:.2f} | {theirs['seconds']:.2f}" in line
+    assert f"{theirs['ours_is_faster_by']:.1f}x" in line
+    assert f"| {found['ours_small']['peak_mb']:,} | {theirs['peak_mb']:,} |" in line
+    assert f"commit {result('train_speed')['machine']['commit']}" in README
+
+
+def test_the_sentences():
+    quality, resume, faults = result("train_quality"), result("train_resume"), result("faults")
+    assert f"{quality['idletune']['before']:.3f} -> {quality['idletune']['after']:.3f}" in README
+    assert f"({quality['apart']:.3%} apart" in README
+    assert f"Of {resume['kills']} trainings killed" in README and f"{resume['bit_identical']} resumed to the same" in README
+    kinds = ("kills", "disk_full", "torn_writes")
+    count = {kind: faults[kind]["faults"] for kind in kinds}
+    assert f"{count['kills']} kills, {count['disk_full']} full disks and {count['torn_writes']} torn writes" in README
+    resumed, interrupted = (sum(faults[k][key] for k in kinds) for key in ("resumed_bit_for_bit", "trainings_interrupted"))
+    assert f"{resumed} of {interrupted} interrupted trainings" in README
+    assert f"{max(faults[kind]['startup_ms_longest'] for kind in kinds):.0f} ms at the longest" in README
+    assert sum(faults[kind]["answers_lost"] for kind in kinds) == 0
+    observed = result("observe_cost")
+    assert f"{observed['observe_ms']:.1f} ms, {observed['observe_share']:.1%} of the time" in README
+
+
+@pytest.mark.parametrize("name, key, pattern", [
+    ("train_qvac", "faster_by", r"([\d.]+)x as fast as QVAC"),
+    ("fuzz_bridge", "calls", r"([\d,]+) calls of every kind"),
+    ("bridge_cost", "streamed_share", r"([\d.]+) of the speed of Python's"),
+    ("binding_cost", "library_by_package", r"([\d.]+) times the package's"),
+])
+def test_sentences_of_results_that_may_not_be_there_yet(name, key, pattern):
+    said = re.search(pattern, README)
+    if not (RESULTS / f"{name}.json").exists():
+        assert not said, "a figure without a result"
+        return
+    assert said and float(said[1].replace(",", "")) == pytest.approx(result(name)[key], abs=0.0051)
