@@ -109,7 +109,7 @@ def chat(call: Call, text: str, stream: bool = False, new_conversation: bool = F
     with call.session.chatting() as (runtime, should_stop):
         if new_conversation:
             runtime.new_conversation()
-        reply = runtime.chat(text, told if stream else None, should_stop)
+        reply = call.session.compute(lambda: runtime.chat(text, told if stream else None, should_stop))
         if reply.stop == "asked":
             raise RpcError(CANCELLED, f"the chat was cancelled after {len(reply.tokens)} tokens; nothing of it is kept")
         _announce_prompt(call, runtime)
@@ -129,7 +129,7 @@ def chat(call: Call, text: str, stream: bool = False, new_conversation: bool = F
 def observe(call: Call, question: str, response: str) -> dict:
     """Let the buffer look at an exchange that another model or a person answered."""
     with call.session.model() as runtime:
-        seen = runtime.observe_exchange(question, response)
+        seen = call.session.compute(lambda: runtime.observe_exchange(question, response))
         _announce_prompt(call, runtime)
     found = seen.dialogue_set
     return {
@@ -188,7 +188,7 @@ def device_state(call: Call, state: dict) -> dict:
 def tick(call: Call, max_seconds: float = float("inf")) -> dict:
     """Learn for one slice if the device may now; fails with busy when the model is in use, instead of waiting."""
     with call.session.learning() as (runtime, asked), _watched(call, runtime) as verdicts:
-        done = runtime.tick(_bars(call), asked, max_seconds)
+        done = call.session.compute(lambda: runtime.tick(_bars(call), asked, max_seconds))
         more = runtime.scheduler.nothing_to_learn() is None
     kind = "not_now" if not done.outcome else "stopped" if done.stopped else "refreshed"
     for event in verdicts:

@@ -9,6 +9,7 @@ The model is for one call at a time; the store is for all. So calls come in two 
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,8 @@ class Session:
         self._runtime: "Runtime | None" = None
         self._waiting, self._work = 0, set()
         self._ended = False
+        # The thread that computes: an engine keeps a team of threads for each one that calls it, and callers vary.
+        self._computing = ThreadPoolExecutor(1, "idletune-model")
         self.told_prompt: int | None = None  # the question that was announced last
 
     def opened(self) -> "Runtime":
@@ -54,7 +57,7 @@ class Session:
                 raise RpcError(NOT_OPEN, "this dispatcher is closed for good; create another")
             if self._runtime is not None:
                 raise RpcError(WRONG_USE, f"{self._runtime.store.home} is open already; close it first")
-            self._runtime, self.told_prompt = make(), None
+            self._runtime, self.told_prompt = self.compute(make), None
             return self._runtime
 
     def close(self, for_good: bool = False) -> bool:
@@ -65,7 +68,13 @@ class Session:
             runtime, self._runtime = self._runtime, None
             if runtime is not None:
                 runtime.close()
+            if for_good:
+                self._computing.shutdown(wait=False)
             return runtime is not None
+
+    def compute(self, work: Callable):
+        """The result of `work`, on the one thread that uses the model; for whoever has the turn."""
+        return self._computing.submit(work).result()
 
     @contextmanager
     def model(self) -> "Iterator[Runtime]":

@@ -17,6 +17,7 @@ import org.json.JSONObject;
  */
 final class Rpc {
     private static final int POLL_MILLISECONDS = 60_000; // a closed connection wakes it before
+    private static final int PAUSE_MILLISECONDS = 40; // events that come meanwhile are merged; each waking costs the model
 
     private final Connection connection;
     private final AtomicLong ids = new AtomicLong();
@@ -96,9 +97,10 @@ final class Rpc {
                 byte[] event = connection.poll(POLL_MILLISECONDS);
                 if (event != null) {
                     tell(new JSONObject(new String(event, StandardCharsets.UTF_8)));
+                    Thread.sleep(PAUSE_MILLISECONDS);
                 }
             }
-        } catch (IOException | JSONException e) {
+        } catch (IOException | JSONException | InterruptedException e) {
             closed.get(); // closed, or broken: then the next call tells it
         }
     }

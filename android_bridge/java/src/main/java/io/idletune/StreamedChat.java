@@ -1,6 +1,8 @@
 package io.idletune;
 
 import java.util.concurrent.BlockingQueue;
+import java.util.concurrent.Executor;
+import java.util.concurrent.Executors;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Consumer;
@@ -13,6 +15,13 @@ import org.json.JSONObject;
 final class StreamedChat {
     private static final Object END = new Object();
     private static final long CANCEL_MILLISECONDS = 50;
+
+    // Kept for the next chat: OpenMP starts threads of its own for every thread that computes.
+    private static final Executor THREADS = Executors.newCachedThreadPool(work -> {
+        Thread thread = new Thread(work, "idletune-chat");
+        thread.setDaemon(true);
+        return thread;
+    });
 
     private final Rpc rpc;
     private final Consumer<String> onText;
@@ -29,7 +38,7 @@ final class StreamedChat {
 
     /** The whole answer, after its pieces. */
     String run(Params params) throws IdleTuneException {
-        new Thread(() -> call(params), "idletune-chat").start();
+        THREADS.execute(() -> call(params));
         boolean interrupted = handOver();
         if (interrupted) {
             Thread.currentThread().interrupt();
