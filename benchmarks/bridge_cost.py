@@ -66,7 +66,8 @@ def chat_in_python(runtime: Runtime, question: str) -> dict:
 
 def measure(model: Path, chats: int) -> dict:
     settings = Settings(quiet_from=0, quiet_until=0, temperature=0.0, reply_tokens=REPLY_TOKENS)
-    speeds, pieces, tokens = {"java": [], "python": []}, 0, 0
+    speeds, seconds = {"java": [], "python": []}, {"java": 0.0, "python": 0.0}
+    pieces, tokens = 0, 0
     with tempfile.TemporaryDirectory() as folder, start_java(model, Path(folder)) as java:
         calls = json.loads(java.stdout.readline())
         with Runtime(Path(folder) / "python-home", model, settings) as runtime, Progress("chats", chats) as bar:
@@ -81,14 +82,14 @@ def measure(model: Path, chats: int) -> dict:
                     raise SystemExit(f"Java and Python answer differently to: {question}")
                 for way, done in found.items():
                     speeds[way].append(found["python"]["tokens"] / done["seconds"])
+                    seconds[way] += done["seconds"]
                 pieces, tokens = pieces + found["java"]["pieces"], tokens + found["python"]["tokens"]
                 bar(number + 1)
         java.stdin.close()
-    ratios = [a / b for a, b in zip(speeds["java"], speeds["python"])]
     return {
         "call_us": {name: round(value, 1) for name, value in calls.items()}, "chats": chats,
         "chat_tokens_a_second": {way: round(median(all_), 1) for way, all_ in speeds.items()},
-        "streamed_share": round(median(ratios), 3), "pieces_a_token": round(pieces / tokens, 2),
+        "streamed_share": round(seconds["python"] / seconds["java"], 3), "pieces_a_token": round(pieces / tokens, 2),
     }
 
 

@@ -22,7 +22,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from idletune.errors import DamagedDataError, IdleTuneError, UsageError
-from idletune.selection.scores import words
+from idletune.selection.lexicons import words
 
 VERSION = "0.89"
 SHA256 = "592c6974c183b65b56248628316631f938c29c2ab90334022cdbfdcda45ef1f7"  # of its categories.tsv

@@ -8,9 +8,26 @@ import pytest
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "device" / "training")]
 
+from exports import Exports  # noqa: E402
 from tiny_model import write_tiny_model  # noqa: E402
 
 CONVERSATIONS = Path(__file__).parents[2] / "shared" / "data"
+EXPORTS = Exports()
+
+
+def pytest_collection_finish(session):
+    if any("exported" in getattr(item, "fixturenames", ()) for item in session.items):
+        EXPORTS.start()
+
+
+def pytest_sessionfinish():
+    EXPORTS.end()
+
+
+@pytest.fixture(scope="session")
+def exported():
+    """The folder of a graph export by its name; see exports.py."""
+    return EXPORTS.folder
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 from .. import __version__
 from ..dialogue import read_exchanges
 from ..errors import IdleTuneError, UsageError
-from ..model.engine import BACKENDS
+from ..model.engines import BACKENDS
 from ..progress import Progress
 from ..replay import EXCHANGES_A_DAY, replay
 from ..rpc import Dispatcher

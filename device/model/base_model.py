@@ -21,7 +21,8 @@ from ..errors import UsageError
 from ..training.rows import Example
 from .bundle import sha256
 from .chat_template import ChatTemplate, conversation, find_last, labelled
-from .engine import BATCH, Item, open_engine
+from .engine import BATCH, Item
+from .engines import open_engine
 
 LOGIT_BYTES = 6_000_000  # logits held at once when losses are measured
 

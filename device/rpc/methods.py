@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from .. import __version__
 from ..errors import UsageError
-from ..model.engine import BACKENDS
+from ..model.engines import BACKENDS
 from ..settings import Settings, load_settings
 from .errors import CANCELLED, ERRORS, INVALID_PARAMS, RpcError
 from .events import EVENTS, EventQueue

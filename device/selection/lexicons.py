@@ -7,16 +7,27 @@ domains is built once, so that a text costs one dictionary look-up a word.
 
 import json
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from ..errors import DamagedDataError, UsageError
-from .scores import OTHER, words
 
+OTHER = "other"  # the dominant domain of a text that no lexicon knows a word of
 BUILTIN = Path(__file__).parent.parent / "data" / "lexicons.json"
 
 _COMMENT = re.compile(r"(?:^|\s)#.*")  # a # inside a word is part of it, as in c#
+
+# A word is a run of letters and digits, apostrophes inside it included, a possessive 's left out:
+# "the doctor's" has to meet the lexicon's "doctor".
+_WORD = re.compile(r"([^\W_]+(?:'(?!s\b)[^\W_]+)*)(?:'s\b)?")
+
+
+def words(text: str) -> list[str]:
+    """The lower-cased words of a text, in order and with repetition."""
+    text = unicodedata.normalize("NFC", text).replace("\u2019", "'")
+    return _WORD.findall(text.lower())
 
 
 class Lexicons(Mapping[str, frozenset]):

@@ -6,14 +6,13 @@ import numpy as np
 
 from ..dialogue import DialogueSet, Scores
 from .buffer import Buffer, Offer
-from .lexicons import Lexicons
+from .lexicons import Lexicons, words
 from .scores import (
     domain_specific_score,
     dominant_domain,
     entropy_of_embedding,
     in_domain_dissimilarity,
     text_embedding,
-    words,
 )
 
 

@@ -8,31 +8,15 @@ The three scores of Qin et al., DAC 2024 (arXiv 2311.12275), section 3; in all o
 Everything is plain numpy and dictionaries, because it runs after each exchange on a phone.
 """
 
-import re
-import unicodedata
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import UsageError
+from .lexicons import OTHER, Lexicons
 
-if TYPE_CHECKING:  # lexicons cuts its files with words(), so at run time the import goes that way only
-    from .lexicons import Lexicons
-
-OTHER = "other"  # the dominant domain of a text that no lexicon knows a word of
 READINGS = ("token", "histogram")
 HISTOGRAM_BINS = 100
-
-# A word is a run of letters and digits, apostrophes inside it included, a possessive 's left out:
-# "the doctor's" has to meet the lexicon's "doctor".
-_WORD = re.compile(r"([^\W_]+(?:'(?!s\b)[^\W_]+)*)(?:'s\b)?")
-
-
-def words(text: str) -> list[str]:
-    """The lower-cased words of a text, in order and with repetition."""
-    text = unicodedata.normalize("NFC", text).replace("\u2019", "'")
-    return _WORD.findall(text.lower())
 
 
 def text_embedding(token_embeddings: np.ndarray) -> np.ndarray:
@@ -89,7 +73,7 @@ def _entropy(weights: np.ndarray) -> float:
     return max(0.0, float(-(shares * np.log(shares)).sum()))
 
 
-def domain_specific_score(words: Sequence[str], lexicons: "Lexicons") -> float:
+def domain_specific_score(words: Sequence[str], lexicons: Lexicons) -> float:
     """DSS in [0, 1]: the mean over all lexicons of the share of words (with repetition) it holds.
 
     `words` come from words(), that is lower-cased; no words or no lexicons score 0.
@@ -99,7 +83,7 @@ def domain_specific_score(words: Sequence[str], lexicons: "Lexicons") -> float:
     return sum(lexicons.overlaps(words).values()) / (len(lexicons) * len(words))
 
 
-def dominant_domain(words: Sequence[str], lexicons: "Lexicons") -> str:
+def dominant_domain(words: Sequence[str], lexicons: Lexicons) -> str:
     """The domain holding most of the words; OTHER when none holds any, ties go to the first name sorted."""
     overlaps = lexicons.overlaps(words)
     return min(overlaps, key=lambda domain: (-overlaps[domain], domain), default=OTHER)

@@ -1,16 +1,11 @@
 """The graphs that ship with the package are those that export makes, and hold to their promises."""
 
-import json
-from dataclasses import fields
-
 import numpy as np
 import onnx
 import pytest
 from idletune.model.onnx_session import open_session
 from idletune.training.graph_files import PACKAGED_GRAPHS
 from idletune.training.rows import lay_out
-from idletune.training.shape import BlockShape
-from idletune_export.training_graphs import export_training_graphs
 from idletune_export.unpack_graphs import export_unpack_graphs
 
 SHIPPED = PACKAGED_GRAPHS / "smollm2-135m"
@@ -18,11 +13,8 @@ NAMES = ["head_total", "head_gather", "head_end"] + [f"{v}/block_{d}" for v in (
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("graphs")
-    description = json.loads((SHIPPED / "shape.json").read_text())
-    export_training_graphs(BlockShape(**{field.name: description[field.name] for field in fields(BlockShape)}), folder)
-    return folder
+def made(exported):
+    return exported("smollm2-135m")
 
 
 def random_inputs(graph, seed=0):

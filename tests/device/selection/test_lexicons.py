@@ -6,8 +6,8 @@ from importlib.util import find_spec
 import pytest
 from idletune.errors import DamagedDataError, UsageError
 from idletune.selection import lexicons as module
-from idletune.selection.lexicons import BUILTIN, Lexicons
-from idletune.selection.scores import dominant_domain, words
+from idletune.selection.lexicons import BUILTIN, Lexicons, words
+from idletune.selection.scores import dominant_domain
 from idletune_export import lexicons as builder
 
 

@@ -5,16 +5,14 @@ import time
 import numpy as np
 import pytest
 from idletune.errors import UsageError
-from idletune.selection.lexicons import Lexicons
+from idletune.selection.lexicons import OTHER, Lexicons, words
 from idletune.selection.scores import (
-    OTHER,
     domain_specific_score,
     dominant_domain,
     entropy_of_embedding,
     in_domain_dissimilarities,
     in_domain_dissimilarity,
     text_embedding,
-    words,
 )
 
 LEXICONS = Lexicons({

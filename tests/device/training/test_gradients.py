@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from exports import FAMILIES
 from idletune.errors import DamagedDataError
 from idletune.model.gguf_file import GgufFile
 from idletune.training.activations import ActivationCache
@@ -11,8 +12,13 @@ from idletune.training.optimizer import AdamW
 from idletune.training.rows import make_row
 from idletune.training.shape import ModelShape
 from idletune_export.peft_model import from_peft, peft_parameters
-from reference import make_graphs, make_layers, random_examples, reference_loss, reference_model, relative_errors
-from tiny_model import write_tiny_model
+from reference import (
+    make_layers,
+    random_examples,
+    reference_loss,
+    reference_model,
+    relative_errors,
+)
 
 LENGTHS, SHARED = (9, 23, 6, 17, 5), 4
 
@@ -35,17 +41,12 @@ def test_tiny_gradients_agree_with_peft(tiny_path, tiny_graphs, targets, rank, r
     assert max(errors.values()) < 1e-5, max(errors, key=errors.get)
 
 
-FAMILIES = {
-    "qwen2": {}, "qwen3": dict(head_dim=24, default="Q4_0", hidden=96),
-    "gemma3": dict(head_dim=32, layers=7, kv_heads=1, window=9, default="Q5_0"),
-}
-
-
 @pytest.mark.parametrize("architecture", FAMILIES)
-def test_other_architectures_agree_with_transformers_and_peft(architecture, tmp_path):
+def test_other_architectures_agree_with_transformers_and_peft(architecture, exported):
     """Biases, QK norms, sandwich norms, GeGLU, scaled embeddings; local and global layers with a short window."""
-    path = write_tiny_model(tmp_path / "tiny.gguf", architecture=architecture, **FAMILIES[architecture])
-    layers = make_layers(path, make_graphs(path, tmp_path, ["all"]), targets="q,k,v,o,gate,up,down", rank=4)
+    path = exported(architecture) / "tiny.gguf"
+    graphs = find_graphs(ModelShape.of(GgufFile(path)).block, [path.parent])
+    layers = make_layers(path, graphs, targets="q,k,v,o,gate,up,down", rank=4)
     examples = random_examples(layers.shape.vocabulary, LENGTHS, shared=SHARED)
     gradient = np.zeros(layers.lora.size, np.float32)
     loss, _ = layers.gradients(make_row(examples), gradient, 1.0)
