@@ -21,7 +21,9 @@ async function main () {
     microBatchSize: Number(rowTokens),
     loraModules: 'attn_q,attn_k,attn_v,attn_o',
     loraRank: 8,
-    loraAlpha: 16
+    loraAlpha: 16,
+    learningRate: 1e-4,
+    lrMin: 1e-5
   })
   run.on('stats', (s) => console.log(JSON.stringify({ step: s.global_steps, milliseconds: s.elapsed_ms, loss: s.loss })))
   console.log(JSON.stringify({ result: (await run.await()).status }))

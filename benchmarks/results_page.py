@@ -128,7 +128,7 @@ def draw(folder: Path) -> None:
             axes.barh(places, [case[side][key] for case in cases.values()], height=0.25, label=SIDES[side])
         axes.set(yticks=[number + 0.27 for number in range(len(cases))], yticklabels=list(cases), xlabel=unit)
         axes.invert_yaxis()
-    speed.legend(fontsize=8)
+    figure.legend(*speed.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     if (path := folder / "train_growth.json").exists():
         points = [p for p in json.loads(path.read_text())["points"] if p["tokens"] == 64]
         growth.plot([p["layers"] for p in points], [p["seconds"] for p in points], "o-", label="seconds a step")

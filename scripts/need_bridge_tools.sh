@@ -8,7 +8,6 @@ for program in cmake:cmake cc:gcc clang:clang ld.lld:lld javac:openjdk-17-jdk-he
 done
 [ -z "$missing" ] && exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-    apt-get update -q && apt-get install -qy --no-install-recommends $missing
-else
-    echo "The Android bridge is not built without:$missing (Debian: apt install$missing)" >&2
+    apt-get update -q && apt-get install -qy --no-install-recommends $missing && exit 0
 fi
+echo "The Android bridge is not built without:$missing (Debian: apt install$missing)" >&2

@@ -15,6 +15,11 @@ CONVERSATIONS = Path(__file__).parents[2] / "shared" / "data"
 EXPORTS = Exports()
 
 
+def pytest_collection_modifyitems(items):
+    """The real model last: its threads wait for each other, so the exports beside it should have ended."""
+    items.sort(key=lambda item: ["model_path" in item.fixturenames, "exported" in item.fixturenames])
+
+
 def pytest_collection_finish(session):
     if any("exported" in getattr(item, "fixturenames", ()) for item in session.items):
         EXPORTS.start()

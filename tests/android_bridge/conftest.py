@@ -47,7 +47,12 @@ def maven():
         except AssertionError as failed:
             if "offline" not in str(failed):
                 raise
-        return run(command, **variables)
+        try:
+            return run(command, **variables)
+        except AssertionError as failed:
+            if "Could not transfer" in str(failed) or "Unknown host" in str(failed):
+                pytest.skip("Maven reaches no repository from here")
+            raise
 
     return build
 

@@ -1,12 +1,5 @@
 import pytest
-from idletune.learning.synthesis import (
-    EXAMPLES,
-    Checker,
-    SynthesisReport,
-    Synthesizer,
-    clean,
-    paraphrase_prompt,
-)
+from idletune.learning.synthesis import EXAMPLES, Checker, SynthesisReport, Synthesizer, clean, paraphrase_prompt
 from idletune.model.base_model import Reply
 from idletune.settings import Settings
 

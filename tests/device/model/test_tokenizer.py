@@ -5,15 +5,7 @@ import random
 import pytest
 from idletune.errors import DamagedDataError, UsageError
 from idletune.model.tokenizer import Tokenizer
-from tokenizers import (
-    AddedToken,
-    Regex,
-    decoders,
-    models,
-    normalizers,
-    pre_tokenizers,
-    trainers,
-)
+from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, trainers
 from tokenizers import Tokenizer as Reference
 
 SEEN = [

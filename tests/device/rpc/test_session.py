@@ -4,15 +4,7 @@ import json
 import threading
 
 import pytest
-from rpc_caller import (
-    CHARGING,
-    ENDLESS,
-    Caller,
-    Failed,
-    check_response,
-    events_until,
-    in_thread,
-)
+from rpc_caller import CHARGING, ENDLESS, Caller, Failed, check_response, events_until, in_thread
 
 
 @pytest.fixture

@@ -7,14 +7,7 @@ import pytest
 from idletune.dialogue import DialogueSet, Scores
 from idletune.errors import DamagedDataError, UsageError
 from idletune.selection.buffer import Buffer, Offer
-from idletune.selection.policies import (
-    ADD,
-    DROP,
-    POLICY_NAMES,
-    Placement,
-    Policy,
-    make_policy,
-)
+from idletune.selection.policies import ADD, DROP, POLICY_NAMES, Placement, Policy, make_policy
 from idletune.selection.scores import entropy_of_embedding, text_embedding
 from idletune.state.annotation import AnnotationQueue
 from idletune.state.store import Store

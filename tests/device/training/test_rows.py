@@ -1,14 +1,7 @@
 import numpy as np
 import pytest
 from idletune.errors import UsageError
-from idletune.training.rows import (
-    IGNORED,
-    MASKED,
-    Example,
-    make_row,
-    plan_rows,
-    shared_beginning,
-)
+from idletune.training.rows import IGNORED, MASKED, Example, make_row, plan_rows, shared_beginning
 
 
 def example(n, start=0, shared=0):

@@ -101,7 +101,7 @@ final class Rpc {
                 }
             }
         } catch (IOException | JSONException | InterruptedException e) {
-            closed.get(); // closed, or broken: then the next call tells it
+            return; // closed, or broken: then the next call tells it
         }
     }
 

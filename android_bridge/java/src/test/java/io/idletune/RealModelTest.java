@@ -71,7 +71,7 @@ public class RealModelTest {
                 System.out.printf("%s, after %.1f s%n", ended, ended.seconds());
             }
             assertEquals(TrainingOutcome.Kind.PROMOTED, ended.kind());
-            assertEquals(1, idleTune.status().adapter());
+            assertTrue(idleTune.status().adapter() > 0);
             idleTune.newConversation();
             String after = idleTune.chat(QUESTIONS[0]);
             System.out.printf("before: %s%nafter: %s%n", before, after);
