@@ -7,7 +7,8 @@ const [model, text, out, threads, rowTokens] = Bare.argv.slice(2)
 async function main () {
   const llm = new LlmLlamacpp({
     files: { model: [model] },
-    config: { device: 'cpu', gpu_layers: '0', threads, ctx_size: rowTokens, verbosity: '0' }
+    config: { device: 'cpu', gpu_layers: '0', threads, ctx_size: rowTokens, verbosity: '0' },
+    opts: { stats: true }
   })
   await llm.load()
   const run = await llm.finetune({
