@@ -20,6 +20,7 @@ SCALE_OFFSETS = {
     "Q4_K": (0, 2), "Q5_K": (0, 2), "Q6_K": (208,),
 }
 SCALE_GROUPS = {"Q4_K": 8, "Q5_K": 8, "Q6_K": 16}  # runs with a scale of their own inside a block; else 1
+SIGNED_FORMATS = ("Q8_0",)  # their blocks enter the graph as int8
 PLAIN_TYPES = ("F32", "F16", "BF16")
 CHUNK_WEIGHTS = 1 << 20
 # Rows of the output matrix that are unpacked, and multiplied with, at a time. Few, for the sums' sake: float32
@@ -41,7 +42,7 @@ class Unpacker:
         if kind.name in PLAIN_TYPES:
             out[...] = _plain(rows, kind.name)
             return
-        blocks = rows.reshape(len(rows), -1, kind.size)
+        blocks = rows.reshape(len(rows), -1, kind.size).view(np.int8 if kind.name in SIGNED_FORMATS else np.uint8)
         halves = scales(rows, kind) if halves is None else halves
         # A few rows at a time: what the graph holds in between stays in the cache and out of the peak.
         step = max(1, CHUNK_WEIGHTS // out.shape[1])

@@ -79,7 +79,7 @@ def test_another_number_of_threads_is_refused():
 
 
 def test_inputs_of_a_wrong_shape_are_told_in_onnx_runtimes_words():
-    graph = Graph(PACKAGED_GRAPHS / "unpack" / "Q8_0.onnx", 1)
+    graph = Graph(PACKAGED_GRAPHS / "unpack" / "Q4_0.onnx", 1)
     inputs = {name: np.zeros((3, 5), np.uint8) for name in graph.inputs}
     with pytest.raises(Exception, match="(?i)invalid|shape|dimension"):
         graph.run(inputs, {name: np.zeros((1, 1), np.float32) for name in graph.outputs})
