@@ -16,7 +16,8 @@ def machine() -> dict:
     """CPU, cores, commit and date, as every table states them."""
     model = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if "model name" in line), "?")
     head = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    return {"cpu": model, "cores": os.cpu_count(), "system": platform.system(), "commit": head, "date": str(date.today())}
+    found = {"cpu": model, "cores": os.cpu_count(), "system": platform.system()}
+    return {**found, "commit": head, "date": str(date.today())}
 
 
 def peak_mb() -> float:

@@ -54,7 +54,7 @@ def main() -> None:
     arguments = parser.parse_args()
     found = measure(arguments.model, arguments.replies)
     write_results("observe_cost", found)
-    print(f"reply {found['reply_ms']} ms, observing it {found['observe_ms']} ms: {found['observe_share']:.2%} of the time")
+    print(f"reply {found['reply_ms']} ms, observing it {found['observe_ms']} ms: {found['observe_share']:.2%} of it")
 
 
 if __name__ == "__main__":

@@ -96,7 +96,8 @@ def main() -> None:
             command += ["--threads", str(arguments.threads)]
             result = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
             found.append({"layers": layers, "tokens": tokens, **result})
-            print(f"{layers:3} layers, {tokens:4} tokens: {result['seconds']:7.2f} s a step, peak {result['peak_mb']} MB", flush=True)
+            measured = f"{result['seconds']:7.2f} s a step, peak {result['peak_mb']} MB"
+            print(f"{layers:3} layers, {tokens:4} tokens: {measured}", flush=True)
     write_results("train_growth", {"block": asdict(SHAPE), "points": found})
 
 

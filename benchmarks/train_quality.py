@@ -41,7 +41,8 @@ def ours(model: Path, training, held_out, settings: Settings) -> dict:
     with Progress("idletune", len(trainer.rows)) as bar:
         outcome = trainer.run(progress=bar)
     after = trainer.evaluate(held_out)
-    return {"before": before[0] / before[1], "after": after[0] / after[1], "training": outcome.losses, "rows": trainer.rows}
+    losses = {"before": before[0] / before[1], "after": after[0] / after[1]}
+    return {**losses, "training": outcome.losses, "rows": trainer.rows}
 
 
 def theirs(model: Path, training, held_out, settings: Settings, rows) -> dict:

@@ -22,7 +22,9 @@ import numpy as np
 from common import machine, make_layers, peak_mb, random_examples, write_results
 from idletune.training.rows import Example
 
-CASES = {"256, one set": (256, False), "512, one set": (512, False), "256, story": (256, True), "512, story": (512, True)}
+CASES = {
+    "256, one set": (256, False), "512, one set": (512, False), "256, story": (256, True), "512, story": (512, True),
+}
 SIDES = {
     "ours": "idletune", "ours_small": "idletune, smallest memory", "torch_fp32": "torch + peft fp32",
     "torch_padded": "torch + peft fp32, padded batch", "torch_bf16": "torch + peft bf16",
@@ -210,7 +212,8 @@ def measure(case: str, names: list[str], arguments) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         rows = Path(folder) / "rows.npz"
         lengths = [len(e.tokens) for e in sets]
-        np.savez(rows, lengths=lengths, **{k: np.concatenate([getattr(e, k) for e in sets]) for k in ("tokens", "labels")})
+        arrays = {name: np.concatenate([getattr(example, name) for example in sets]) for name in ("tokens", "labels")}
+        np.savez(rows, lengths=lengths, **arrays)
         sides = {name: Side(name, rows, arguments) for name in names}
     for _ in range(arguments.rounds + 2):
         for side in sides.values():

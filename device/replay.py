@@ -173,7 +173,8 @@ class Replay:
                 with self.report.timed("replying"):
                     replies = model.generate(
                         [self._prompt(e) for e in exchanges], max_tokens=min(REPLY_TOKENS, s.reply_tokens),
-                        temperature=s.temperature, top_p=s.top_p, seeds=[s.seed + start + i for i in range(len(exchanges))],
+                        temperature=s.temperature, top_p=s.top_p,
+                        seeds=[s.seed + start + i for i in range(len(exchanges))],
                         questions=[e.question for e in exchanges],
                     )
                 self._count("replying", sum(len(reply.tokens) for reply in replies))

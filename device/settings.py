@@ -70,7 +70,9 @@ class Settings:
     # gate
     held_out_share: float = setting(0.2, "share of answered sets kept out of training for the gate", least=0, most=0.5)
     probe_tolerance: float = setting(0.02, "relative rise of the general loss that is still accepted", least=0, most=99)
-    engine_tolerance: float = setting(0.01, "difference allowed between both engines, of the loss or of 1 nat", least=0, most=99)
+    engine_tolerance: float = setting(
+        0.01, "difference allowed between both engines, of the loss or of 1 nat", least=0, most=99,
+    )
     keep_adapters: int = setting(3, "good adapter versions kept for a rollback", least=1, most=1000)
     # windows
     state_source: str = setting("auto", "who tells the device's state", ("auto", "termux", "sysfs", "host"))

@@ -17,9 +17,9 @@ from gguf.quants import dequantize, quantize
 from idletune.errors import DamagedDataError, UsageError
 from idletune.model.gguf_file import GgufFile
 
-from .gguf_model import load_config
-from .hugging_face_folder import read_config, read_json
-from .layout import Architecture, by_model_type
+from .base import Base
+from .hugging_face_folder import read_json
+from .layout import finish
 
 PREFIX = "base_model.model."
 PEFT_KEY = re.compile(re.escape(PREFIX) + r"(.+)\.lora_(A|B)\.weight")
@@ -54,36 +54,6 @@ class Adapter:
                     f"{b.shape}; one rank for all modules of this base model is needed"
                 )
         return self
-
-
-class Base:
-    """What an adapter's conversion needs of its base model: a GGUF file or a Hugging Face folder."""
-
-    def __init__(self, path: Path):
-        if path.is_dir():
-            self.config = load_config(path)
-            self.architecture: Architecture = by_model_type(self.config.model_type)
-        else:
-            GgufFile(path)
-            self.config, self.architecture = read_config(gguf.GGUFReader(path))
-
-    def shapes(self) -> dict[str, tuple[int, int]]:
-        """(rows, columns) of every linear layer of the blocks."""
-        c, shapes = self.config, {}
-        head_dim = getattr(c, "head_dim", None) or c.hidden_size // c.num_attention_heads
-        q, kv = c.num_attention_heads * head_dim, c.num_key_value_heads * head_dim
-        h, f = c.hidden_size, c.intermediate_size
-        for layer in range(c.num_hidden_layers):
-            for name, shape in (("q", (q, h)), ("k", (kv, h)), ("v", (kv, h)), ("o", (h, q))):
-                shapes[f"model.layers.{layer}.self_attn.{name}_proj"] = shape
-            for name, shape in (("gate", (f, h)), ("up", (f, h)), ("down", (h, f))):
-                shapes[f"model.layers.{layer}.mlp.{name}_proj"] = shape
-        return shapes
-
-    def gguf_names(self) -> dict[str, str]:
-        """Module name -> GGUF tensor name."""
-        names = self.architecture.names(self.config.num_hidden_layers)
-        return {module: names.get_name(f"{module}.weight", (".weight",)) for module in self.shapes()}
 
 
 def convert_adapter(source: Path, target: Path, base: Path, precision: str = "F32") -> Adapter:
@@ -215,12 +185,7 @@ def write_gguf_adapter(adapter: Adapter, path: Path, base: Base, precision: str 
             if precision == "Q8_0" and array.shape[1] % 32:
                 kind = PRECISIONS["F16"]
             writer.add_tensor(f"{tensor}.lora_{side}", quantize(np.ascontiguousarray(array), kind), raw_dtype=kind)
-    try:
-        writer.write_header_to_file()
-        writer.write_kv_data_to_file()
-        writer.write_tensors_to_file()
-    finally:
-        writer.close()
+    finish(writer)
 
 
 def read_onnx_adapter(path: Path) -> Adapter:

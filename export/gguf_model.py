@@ -17,8 +17,8 @@ from idletune.progress import no_bars
 from idletune.settings import cores
 
 from . import vocabulary
-from .hugging_face_folder import parameter_names, read_json
-from .layout import FLOATS, by_model_type, gguf_name
+from .hugging_face_folder import load_config, parameter_names, read_json
+from .layout import FLOATS, by_model_type, finish, gguf_name
 
 QUANTIZATIONS = {"F16": 1, "Q4_0": 2, "Q4_1": 3, "Q8_0": 7, "Q4_K_M": 15}  # llama.h, llama_ftype
 FEW_BITS = ("Q4_0", "Q4_1", "Q4_K_M")
@@ -44,12 +44,7 @@ def write_gguf_model(folder: Path, path: Path, bars=no_bars) -> Path:
             array = architecture.to_gguf(name, array, config)
             writer.add_tensor(name, array.astype(np.float32 if array.ndim == 1 else np.float16))
             bar(done)
-    try:
-        writer.write_header_to_file()
-        writer.write_kv_data_to_file()
-        writer.write_tensors_to_file()
-    finally:
-        writer.close()
+    finish(writer)
     return path
 
 
@@ -88,18 +83,6 @@ def quantize(source: Path, path: Path, kind: str, importance: dict[str, np.ndarr
         Path(path).unlink(missing_ok=True)
         raise UsageError(f"llama.cpp cannot write {source.name} as {kind} ({status}); check the room on the disk")
     return path
-
-
-def load_config(folder: Path):
-    """The transformers configuration of a folder; UsageError when there is none of a known architecture."""
-    from transformers import AutoConfig
-
-    values = read_json(folder / "config.json")
-    architecture = by_model_type(values.get("model_type", "?"))
-    try:
-        return AutoConfig.for_model(architecture.model_type, **{k: v for k, v in values.items() if k != "model_type"})
-    except (KeyError, TypeError, ValueError) as error:  # as transformers finds values missing or strange
-        raise UsageError(f"{folder / 'config.json'} cannot be read as a {architecture.model_type}: {error}") from None
 
 
 def read_tensors(folder: Path, wanted: set[str]):

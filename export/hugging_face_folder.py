@@ -17,7 +17,7 @@ from safetensors.numpy import save_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from . import vocabulary
-from .layout import Architecture, by_gguf_name, gguf_name
+from .layout import Architecture, by_gguf_name, by_model_type, gguf_name
 
 
 def write_hugging_face_folder(gguf_path: Path, folder: Path, dtype=np.float16, bars=no_bars) -> Path:
@@ -135,3 +135,13 @@ def read_json(path: Path) -> dict:
     except (ValueError, AssertionError):
         raise DamagedDataError(f"{path} is not a JSON object; fetch it again") from None
     return values
+
+
+def load_config(folder: Path):
+    """The transformers configuration of a folder; UsageError when there is none of a known architecture."""
+    values = read_json(folder / "config.json")
+    architecture = by_model_type(values.get("model_type", "?"))
+    try:
+        return AutoConfig.for_model(architecture.model_type, **{k: v for k, v in values.items() if k != "model_type"})
+    except (KeyError, TypeError, ValueError) as error:  # as transformers finds values missing or strange
+        raise UsageError(f"{folder / 'config.json'} cannot be read as a {architecture.model_type}: {error}") from None

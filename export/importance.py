@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from idletune.model.llama_engine import llama
 
-from .adapter_files import Base
+from .base import Base
 
 LONGEST = 128  # tokens of one text
 TEXTS = 32

@@ -102,3 +102,13 @@ def _find(wanted: str, attribute: str) -> Architecture:
             return architecture
     known = ", ".join(getattr(a, attribute) for a in ARCHITECTURES)
     raise UsageError(f"architecture {wanted!r} is unknown; known: {known}")
+
+
+def finish(writer: gguf.GGUFWriter) -> None:
+    """Write what was added, and close the file."""
+    try:
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+    finally:
+        writer.close()

@@ -20,7 +20,8 @@ def _of_file(path: Path) -> str:
     lines = [f"{field}: {metadata[key]}" for field in FIELDS if (key := f"general.{field}") in metadata]
     if "general.license" not in metadata:
         lines.append("license: not named in the file; look it up before you pass the model on")
-    terms = [file.read_text(encoding="utf-8", errors="replace") for file in sorted(path.parent.glob(path.stem + ".LICENSE*"))]
+    files = sorted(path.parent.glob(path.stem + ".LICENSE*"))
+    terms = [file.read_text(encoding="utf-8", errors="replace") for file in files]
     about = "The base model of this bundle, as its file describes itself.\n\n" + "\n".join(lines) + "\n"
     return "\n\n".join([about, *terms])
 

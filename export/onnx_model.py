@@ -24,7 +24,7 @@ import onnx
 from idletune.model.onnx_engine import DESCRIPTION, MODEL, SCALE, TOKENIZER
 from onnx import TensorProto, helper, numpy_helper
 
-from .adapter_files import Base
+from .base import Base
 from .hugging_face_folder import read_json
 
 WEIGHTS = {"fp32": None, "int8": 8, "int4": 4}

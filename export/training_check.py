@@ -21,7 +21,8 @@ from idletune.training.shape import ModelShape
 from idletune.training.weights import Weights
 from peft import PeftModel
 
-from .adapter_files import Adapter, Base, write_peft_folder
+from .adapter_files import Adapter, write_peft_folder
+from .base import Base
 from .hugging_face_folder import load_gguf_model
 from .training_graphs import export_training_graphs
 

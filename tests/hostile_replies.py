@@ -7,7 +7,8 @@ PARTS = (
     f"$({TOUCH})", f"`{TOUCH}`", f'"; {TOUCH}; "', f'\\"; {TOUCH}; \\"', f'\\\\"; {TOUCH} #', f"'; {TOUCH}; '",
     f"\n{TOUCH}\n", f'"\n{TOUCH}\n"', f"\nEOF\n{TOUCH}\n", f"\nEND_\n{TOUCH}\n", f"\nEND_{'0' * 32}\n{TOUCH}\n",
     f"| {TOUCH}", f"& {TOUCH} &", f"&& {TOUCH}", f"<({TOUCH})", ">canary", "\n>canary\n", f"${{x:-$({TOUCH})}}",
-    f"$((x[$({TOUCH})]))", f"\r\n{TOUCH}\r\n", f"\\\n{TOUCH}\n", f"<<'END_'\n{TOUCH}\n", "$REPLY", '"$REPLY"', "\\", '"', "'",
+    f"$((x[$({TOUCH})]))", f"\r\n{TOUCH}\r\n", f"\\\n{TOUCH}\n", f"<<'END_'\n{TOUCH}\n", "$REPLY",
+    '"$REPLY"', "\\", '"', "'",
     "\\\\", '\\"', "$", "`", "\n", "\t", "\r", "\x1b[2J", "\x7f", "é", "日本", "🙂", "\u202e", "%s%n", "-n", "--", "!!",
     "\nE\u00e9", "\n\"\u00e9", "\n>\u00e9", "\n\"", "~", "*", "?", "[a]", "{a,b}", "#", ";", "bread, please",
 )

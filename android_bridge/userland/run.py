@@ -121,8 +121,8 @@ class Userland:
             "PYTHONPATH": "/app/python:/app/python/lib-dynload", "PYTHONDONTWRITEBYTECODE": "1",
         }
         done = subprocess.run(
-            [shutil.which("chroot") or "/usr/sbin/chroot", str(self.root), *self.emulator, *command], env=environment, timeout=seconds,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            [shutil.which("chroot") or "/usr/sbin/chroot", str(self.root), *self.emulator, *command],
+            env=environment, timeout=seconds, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )
         if done.returncode:
             raise SystemExit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout[-4000:]}")

@@ -87,7 +87,8 @@ def _synthesis_line(synthesis) -> str:
     if not synthesis.asked:
         return "no paraphrases asked for"
     reasons = ", ".join(f"{count} {reason}" for reason, count in synthesis.dropped.most_common())
-    return f"paraphrases: {synthesis.accepted} of {synthesis.asked} accepted ({synthesis.acceptance:.0%}); dropped {reasons}"
+    accepted = f"{synthesis.accepted} of {synthesis.asked} accepted ({synthesis.acceptance:.0%})"
+    return f"paraphrases: {accepted}; dropped {reasons}"
 
 
 def _time_line(report: ReplayReport) -> str:

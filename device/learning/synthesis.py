@@ -99,7 +99,8 @@ class Synthesizer:
         wanted = [i for i, text in enumerate(texts) for _ in range(count) if len(text.split()) <= CONTEXT_PER_SET]
         prompts = [self.model.tokenize(paraphrase_prompt(texts[i]), begin=True) for i in wanted]
         replies = self.model.generate(
-            prompts, max_tokens=[self._room(texts[i]) for i in wanted], temperature=self.settings.paraphrase_temperature,
+            prompts, max_tokens=[self._room(texts[i]) for i in wanted],
+            temperature=self.settings.paraphrase_temperature,
             top_p=0.95, seeds=[seed + n for n in range(len(prompts))], stop_text="\n", progress=progress,
         )
         accepted: list[list[str]] = [[] for _ in texts]

@@ -63,7 +63,8 @@ class BaseModel:
     """
 
     def __init__(
-        self, path: Path, *, context_tokens: int = 1024, sequences: int = 8, threads: int = 0, backend: str = "llama.cpp"
+        self, path: Path, *, context_tokens: int = 1024, sequences: int = 8, threads: int = 0,
+        backend: str = "llama.cpp",
     ):
         self.path, self.context_tokens, self.sequences = Path(path), context_tokens, sequences
         cells = max(context_tokens, 2048 if sequences > 1 else 0)
@@ -129,7 +130,8 @@ class BaseModel:
         return self._reply(slot, len(prompt))
 
     def generate(
-        self, prompts: list[list[int]], *, max_tokens: int | list[int], temperature: float, top_p: float, seeds: list[int],
+        self, prompts: list[list[int]], *,
+        max_tokens: int | list[int], temperature: float, top_p: float, seeds: list[int],
         stop_text: str | None = None, questions: list[str] | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> list[Reply]:
@@ -331,7 +333,9 @@ class BaseModel:
     def _check_fit(self, tokens: int, room: int | None = None) -> None:
         room = room or self._engine.cells
         if tokens > room:
-            raise UsageError(f"{tokens} tokens do not fit the context of {room}; shorten the text or raise context_tokens")
+            raise UsageError(
+                f"{tokens} tokens do not fit the context of {room}; shorten the text or raise context_tokens"
+            )
 
     def _labelled_logits(self, tokens, labels):
         """Pairs of logits (n, vocabulary) and labels (n,), a few positions at a time."""

@@ -133,7 +133,9 @@ class GgufFile:
             raise UsageError(f"tensor {name} has the unknown type {number}; convert the model to Q4_1, Q8_0 or Q4_K")
         kind = TENSOR_TYPES[number]
         if shape and shape[-1] % kind.block:
-            raise self._damaged(f"rows of {name} ({shape[-1]} values) do not divide into {kind.name} blocks of {kind.block}")
+            raise self._damaged(
+                f"rows of {name} ({shape[-1]} values) do not divide into {kind.name} blocks of {kind.block}"
+            )
         return Tensor(name, shape, kind, offset)
 
     def _placed(self, tensor: Tensor, start: int) -> Tensor:

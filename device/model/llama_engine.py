@@ -191,7 +191,8 @@ def _check_adapter(path: Path, base: dict) -> None:
     """Refuse what is no adapter for this architecture, before llama.cpp meets it."""
     metadata = GgufFile(path).metadata
     if metadata.get("adapter.type") != "lora" or metadata.get("general.architecture") != base["general.architecture"]:
-        raise DamagedDataError(f"{path} is not a LoRA adapter for {base['general.architecture']}; train one with /train")
+        architecture = base["general.architecture"]
+        raise DamagedDataError(f"{path} is not a LoRA adapter for {architecture}; train one with /train")
 
 
 def make_sampler(temperature: float, top_p: float, seed: int):

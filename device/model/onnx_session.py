@@ -44,12 +44,13 @@ def _share_threads_and_memory(threads: int) -> None:
         _pool_threads = threads or cores()
     if threads not in (0, _pool_threads):
         raise UsageError(
-            f"ONNX Runtime has {_pool_threads} threads in this process already, not {threads}; set threads before the first run"
+            f"ONNX Runtime has {_pool_threads} threads in this process already, not {threads}; "
+            "set threads before the first run"
         )
 
 
 class BoundSession:
-    """A loaded graph that reads and writes numpy memory in place; onnxruntime_c.Session is the same without the package."""
+    """A loaded graph that reads and writes numpy memory in place (onnxruntime_c.Session: without the package)."""
 
     def __init__(self, path: Path, threads: int):
         self._session = open_session(path, threads)

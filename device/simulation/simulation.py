@@ -153,7 +153,8 @@ class Simulation:
         """The scripted learner: works off the open round in steps, and goes on where it stood."""
         round = open_round(self.store) or self._begin()
         answers = len(round.training) + len(round.held_out)
-        stages = {"synthesis": SYNTHESIS_SECONDS * answers, "training": TRAINING_SECONDS * answers, "gate": GATE_SECONDS}
+        seconds = {"synthesis": SYNTHESIS_SECONDS * answers, "training": TRAINING_SECONDS * answers}
+        stages = {**seconds, "gate": GATE_SECONDS}
         self.phone.learning = True
         try:
             for stage, seconds in stages.items():

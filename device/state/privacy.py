@@ -25,7 +25,9 @@ def forget(store: Store, adapters: Adapters, dialogue_set_id: int) -> list[int]:
     """
     with store.transaction() as db:  # all of it or nothing; files go when it is on disk, or at the next start
         if not _is_known(store, dialogue_set_id):
-            raise UsageError(f"no dialogue set {dialogue_set_id}, nor an adapter that knows it; /sets in chat lists them")
+            raise UsageError(
+                f"no dialogue set {dialogue_set_id}, nor an adapter that knows it; /sets in chat lists them"
+            )
         db.execute("DELETE FROM dialogue_sets WHERE id = ?", (dialogue_set_id,))
         db.execute("DELETE FROM counters WHERE name = ?", (f"paraphrased {dialogue_set_id}",))
         dropped = adapters.forget(dialogue_set_id)

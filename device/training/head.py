@@ -1,4 +1,4 @@
-"""The model's head on labelled positions: the last norm, logits and cross-entropy, a part of the vocabulary at a time."""
+"""The head on labelled positions: the last norm, logits and cross-entropy, a part of the vocabulary at a time."""
 
 import numpy as np
 

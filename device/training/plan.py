@@ -73,7 +73,8 @@ def _fill(sizes: "Sizes", recompute: bool, memory_mb: int) -> MemoryPlan:
     layers = sizes.lora.shape.layers
     count = sum(sizes.megabytes(recompute, n, False) <= memory_mb for n in range(1, layers + 1))
     output = count == layers and sizes.megabytes(recompute, count, True) <= memory_mb
-    return MemoryPlan(sizes.row_tokens, recompute, range(layers - count, layers), output, sizes.megabytes(recompute, count, output))
+    megabytes = sizes.megabytes(recompute, count, output)
+    return MemoryPlan(sizes.row_tokens, recompute, range(layers - count, layers), output, megabytes)
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ class Outcome:
 
 
 class Trainer:
-    """Trains `layers.lora` from the parameters it has on `examples`; `checkpoint` is where an unfinished run is kept."""
+    """Trains `layers.lora` from the parameters it has, on `examples`; an unfinished run is kept in `checkpoint`."""
 
     def __init__(self, layers: Layers, examples: list[Example], settings, checkpoint: Path | None = None, files=PLAIN):
         if not examples:

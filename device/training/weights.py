@@ -126,8 +126,8 @@ class Weights:
                 continue
             if not len(self._part):
                 self._part = np.empty((min(OUTPUT_ROWS, self.shape.vocabulary), self.shape.hidden), np.float32)
-            part = self._part[: rows.stop - rows.start]
-            self._unpacker.unpack(self._gguf.raw(self._output_name)[rows], self._gguf.tensor(self._output_name).type, part)
+            part, kind = self._part[: rows.stop - rows.start], self._gguf.tensor(self._output_name).type
+            self._unpacker.unpack(self._gguf.raw(self._output_name)[rows], kind, part)
             yield part
             self._gguf.release(self._output_name)
 

@@ -84,7 +84,7 @@ class Rows:
 
 
 class Block:
-    """The stages of a pre-norm block. `w` holds weights by GGUF name, `lora` (a, b) pairs by name, `scale` alpha / rank.
+    """The stages of a pre-norm block: `w` weights by GGUF name, `lora` (a, b) pairs by name, `scale` alpha / rank.
 
     An architecture overrides what is its own: names of its vectors, rotary pairs, activation, further norms.
     """

@@ -14,5 +14,6 @@ def test_it_compiles(maven, compiled_classes, tmp_path):
     sources = sorted((BRIDGE / "example").rglob("*.java"))
     assert [source.stem for source in sources] == ["ExampleApplication", "MainActivity"]
     places = ":".join(map(str, [compiled_classes, chaquopy, class_path.read_text().strip()]))
-    run(["javac", "-Xlint:all,-options,-classfile,-deprecation", "-source", "8", "-target", "8", "-cp", places, "-d", tmp_path, *sources])
+    options = ["-Xlint:all,-options,-classfile,-deprecation", "-source", "8", "-target", "8"]
+    run(["javac", *options, "-cp", places, "-d", tmp_path, *sources])
     assert len(list(tmp_path.rglob("*.class"))) >= 2

@@ -9,7 +9,8 @@ from idletune.errors import DamagedDataError, UsageError
 from idletune.model.gguf_file import GgufFile
 from idletune.training.lora import read_adapter
 from idletune.training.shape import ModelShape
-from idletune_export.adapter_files import Adapter, Base, convert_adapter, read_adapter_file, write_peft_folder
+from idletune_export.adapter_files import Adapter, convert_adapter, read_adapter_file, write_peft_folder
+from idletune_export.base import Base
 from safetensors.numpy import load_file, save_file
 
 

@@ -11,7 +11,8 @@ from idletune.model.chat_template import conversation
 from idletune.model.onnx_session import open_session
 from idletune.runtime import Runtime
 from idletune.settings import Settings
-from idletune_export.adapter_files import Adapter, Base, convert_adapter, write_peft_folder
+from idletune_export.adapter_files import Adapter, convert_adapter, write_peft_folder
+from idletune_export.base import Base
 from idletune_export.hugging_face_folder import write_hugging_face_folder
 from idletune_export.onnx_model import write_onnx_models
 from idletune_export.parity import compare, next_token_loss

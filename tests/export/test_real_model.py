@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from idletune.model.base_model import BaseModel
 from idletune.model.chat_template import conversation
-from idletune_export.adapter_files import Adapter, Base, convert_adapter, write_peft_folder
+from idletune_export.adapter_files import Adapter, convert_adapter, write_peft_folder
+from idletune_export.base import Base
 from idletune_export.bundle import build_bundle
 from idletune_export.gguf_model import quantize, write_gguf_model
 from idletune_export.hugging_face_folder import write_hugging_face_folder

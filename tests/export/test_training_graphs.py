@@ -9,7 +9,8 @@ from idletune.training.rows import lay_out
 from idletune_export.unpack_graphs import export_unpack_graphs
 
 SHIPPED = PACKAGED_GRAPHS / "smollm2-135m"
-NAMES = ["head_total", "head_gather", "head_end"] + [f"{v}/block_{d}" for v in ("attention", "all") for d in ("forward", "backward")]
+NAMES = ["head_total", "head_gather", "head_end"]
+NAMES += [f"{variant}/block_{way}" for variant in ("attention", "all") for way in ("forward", "backward")]
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,8 @@ import shutil
 
 import numpy as np
 import pytest
-from idletune_export.adapter_files import Adapter, Base, write_peft_folder
+from idletune_export.adapter_files import Adapter, write_peft_folder
+from idletune_export.base import Base
 from idletune_export.cli import main
 from idletune_export.gguf_model import quantize, write_gguf_model
 from idletune_export.hugging_face_folder import write_hugging_face_folder

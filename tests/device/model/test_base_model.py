@@ -174,7 +174,8 @@ def test_small_parts():
 
 
 @pytest.mark.parametrize(
-    ("template", "end"), [(None, "<|endoftext|>"), (TEMPLATE, "<|im_end|>"), ("{{ bos_token }}" + TEMPLATE, "<|im_end|>")],
+    ("template", "end"),
+    [(None, "<|endoftext|>"), (TEMPLATE, "<|im_end|>"), ("{{ bos_token }}" + TEMPLATE, "<|im_end|>")],
     ids=["no template", "template", "template that writes the first token"],
 )
 def test_a_model_that_wants_a_first_token_gets_one_and_ends_its_turns(tmp_path, template, end):

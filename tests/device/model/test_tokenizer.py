@@ -9,10 +9,12 @@ from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tok
 from tokenizers import Tokenizer as Reference
 
 SEEN = [
-    "the theatre thesis of 12 345 and the other", "isn't IT'S they're  two  spaces", "naïve café 日本語 ½", "a\n\n b\t c",
+    "the theatre thesis of 12 345 and the other", "isn't IT'S they're  two  spaces",
+    "naïve café 日本語 ½", "a\n\n b\t c",
 ] * 3
 TEXTS = [
-    "", " ", "the other thesis", "isn't IT'S 12345 \n\n  x\t=\t3.14?", "naïve 日本 🐕 ½²Ⅷ ａ\u0301", "a\x1cb\x85c\u3000d",
+    "", " ", "the other thesis", "isn't IT'S 12345 \n\n  x\t=\t3.14?",
+    "naïve 日本 🐕 ½²Ⅷ ａ\u0301", "a\x1cb\x85c\u3000d",
     "<|im_end|>the<|im_start|>", "<b>bold</b>", "\U0001f9ff\u0378 unassigned",
 ]
 

@@ -30,6 +30,6 @@ def binding(request, use_binding) -> str:
 
 
 def pytest_generate_tests(metafunc):
-    """What needs PyTorch on a large model or exports graphs runs once; test_graph.py holds its bytes against each other."""
+    """What needs PyTorch on a large model or exports graphs runs once; test_graph.py compares the bindings' bytes."""
     if {"model_path", "architecture", "use_binding"}.isdisjoint(metafunc.fixturenames):
         metafunc.parametrize("binding", ["package", "library"], indirect=True)

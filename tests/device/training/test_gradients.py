@@ -26,7 +26,8 @@ LENGTHS, SHARED = (9, 23, 6, 17, 5), 4
 @pytest.mark.parametrize("targets, rank", [("q,k,v,o", 8), ("q,k,v,o", 1), ("v", 4), ("q,gate,down", 3)])
 @pytest.mark.parametrize("recompute, shared", [(False, SHARED), (True, 0)])
 def test_tiny_gradients_agree_with_peft(tiny_path, tiny_graphs, targets, rank, recompute, shared):
-    layers = make_layers(tiny_path, tiny_graphs, targets=targets, rank=rank, recompute=recompute, resident=0 if recompute else 1)
+    kept = {"recompute": recompute, "resident": 0 if recompute else 1}
+    layers = make_layers(tiny_path, tiny_graphs, targets=targets, rank=rank, **kept)
     examples = random_examples(layers.shape.vocabulary, LENGTHS, shared=shared)
     gradient = np.zeros(layers.lora.size, np.float32)
     loss, count = layers.gradients(make_row(examples), gradient, 1.0)

@@ -45,7 +45,8 @@ def test_layers_and_embeddings_of_a_mixed_file(tmp_path, monkeypatch, resident):
     path = write_tiny_model(tmp_path / "mixed.gguf", types=types)
     file = GgufFile(path)
     vectors = {"attn_norm": 64, "ffn_norm": 64}
-    weights = Weights(file, ModelShape.of(file), vectors, threads=1, resident=range(resident), resident_output=resident > 1)
+    kept = {"resident": range(resident), "resident_output": resident > 1}
+    weights = Weights(file, ModelShape.of(file), vectors, threads=1, **kept)
     tensors = {t.name: dequantize(t.data, t.tensor_type) for t in gguf.GGUFReader(path).tensors}
     for layer in (0, 1, 0):
         for name, array in weights.layer(layer).items():
