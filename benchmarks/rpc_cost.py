@@ -52,7 +52,7 @@ def microseconds_a_call(host: Host, method: str) -> float:
 
 
 def chat_speeds(host: Host, chats: int) -> dict:
-    """Tokens a second of a reply, by the dispatcher with a reader of its events and by the runtime."""
+    """Tokens a second of a reply, on one thread: by the dispatcher with a reader of its events, by the runtime."""
     runtime, over = host.dispatcher.session.opened(), threading.Event()
     reader = threading.Thread(target=lambda: [host.dispatcher.next_event(0.1) for _ in iter(over.is_set, True)])
     reader.start()
@@ -65,7 +65,8 @@ def chat_speeds(host: Host, chats: int) -> dict:
             if way == "rpc":
                 tokens = host.call("chat", text=question, stream=True)["tokens"]
             else:
-                tokens = len(runtime.chat(question, on_text=lambda text: None).tokens)
+                reply = host.dispatcher.session.compute(lambda: runtime.chat(question, on_text=lambda text: None))
+                tokens = len(reply.tokens)
             speeds[way].append(tokens / (time.perf_counter() - start))
     over.set()
     reader.join()

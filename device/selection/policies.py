@@ -118,22 +118,29 @@ class Fifo(Policy):
         return _replace(buffer, rows[0])
 
 
+class DiverseReservoir(Policy):
+    """A reservoir's arrivals, but of the stored sets it is one of the closest pair that goes.
+
+    What is kept looks like the stream, as a random sample does, with fewer that say the same.
+    """
+
+    def _place_in_full(self, candidate, buffer, rows):
+        if self._generator(buffer).integers(buffer.seen + 1) >= buffer.capacity:
+            return DROP
+        fixed = buffer.embeddings[np.asarray(buffer.protected, dtype=bool)]
+        return _replace(buffer, rows[_most_redundant(buffer.embeddings[rows], fixed)])
+
+
 class KCenter(Policy):
     """Greedy online k-center: of the stored sets and the candidate, one of the closest pair goes.
 
-    Of the pair, the one that is nearer to the rest; on a tie the candidate, then the older. A pair of
-    protected sets is passed over, and of a pair with one protected set the other goes.
+    On a tie the candidate, then the older. A pair of protected sets is passed over, and of a pair with one
+    protected set the other goes.
     """
 
     def _place_in_full(self, candidate, buffer, rows):
         points = np.vstack([candidate.embedding, buffer.embeddings[rows]])  # droppable ones, candidate first
-        fixed = buffer.embeddings[np.asarray(buffer.protected, dtype=bool)]
-        similarity = points @ np.vstack([points, fixed]).T
-        np.fill_diagonal(similarity, -np.inf)
-        # Compare by the nearest neighbour, which a pair shares, then by the second nearest. Rounded, because
-        # the two sides of a pair are two products and may differ in the last bit.
-        ranked = -np.sort(-similarity.round(6), axis=1)
-        loser = max(range(len(points)), key=lambda point: (*ranked[point, :2], -point))
+        loser = _most_redundant(points, buffer.embeddings[np.asarray(buffer.protected, dtype=bool)])
         return DROP if loser == 0 else _replace(buffer, rows[loser - 1])
 
 
@@ -152,6 +159,7 @@ _POLICIES: dict[str, Callable[[int], Policy]] = {
     "random": Reservoir,
     "fifo": Fifo,
     "k_center": KCenter,
+    "diverse": DiverseReservoir,
     "keep_first": KeepFirst,
 }
 POLICY_NAMES = tuple(_POLICIES)
@@ -174,3 +182,14 @@ def _stored_scores(buffer: BufferView, name: str) -> np.ndarray:
 
 def _replace(buffer: BufferView, row: int) -> Placement:
     return Placement("replace", int(buffer.ids[row]))
+
+
+def _most_redundant(points: np.ndarray, fixed: np.ndarray) -> int:
+    """The row of `points` that is one of the closest pair, `fixed` points included; of the two, the one nearer to
+    the rest, on a tie the first."""
+    similarity = points @ np.vstack([points, fixed]).T
+    np.fill_diagonal(similarity, -np.inf)
+    # Compare by the nearest neighbour, which a pair shares, then by the second nearest. Rounded, because
+    # the two sides of a pair are two products and may differ in the last bit.
+    ranked = -np.sort(-similarity.round(6), axis=1)
+    return max(range(len(points)), key=lambda point: (*ranked[point, :2], -point))

@@ -234,6 +234,22 @@ def test_k_center_replaces_one_of_a_closer_stored_pair():
     assert KCenter().place(candidate(embedding=direction(270)[0]), shielded) == Placement("replace", 2)
 
 
+def test_a_diverse_reservoir_takes_when_a_reservoir_takes_and_gives_one_of_the_closest_pair():
+    buffer = view([1, 2, 3, 4], direction(0, 90, 94, 180), seen=9)
+    plain = [make_policy("random", seed).place(candidate(), buffer) for seed in range(40)]
+    diverse = [make_policy("diverse", seed).place(candidate(), buffer) for seed in range(40)]
+    assert [p == DROP for p in plain] == [p == DROP for p in diverse]
+    assert set(diverse) == {DROP, Placement("replace", 3)}  # 3 is nearer to 4 than 2 is to 1
+
+
+def test_a_diverse_reservoir_repeats_itself_less():
+    diverse, plain = Buffer(8), Buffer(8)
+    for item in stream(300):
+        diverse.offer(make_policy("diverse"), item)
+        plain.offer(make_policy("random"), item)
+    assert closest(diverse) < closest(plain)
+
+
 def test_k_center_passes_over_a_protected_pair():
     buffer = view([1, 2, 3, 4], direction(0, 2, 90, 100), protected=[1, 2])
     placed = KCenter().place(candidate(embedding=direction(200)[0]), buffer)
@@ -265,7 +281,7 @@ def closest(buffer):
 
 
 def test_make_policy_names():
-    assert POLICY_NAMES == ("all_three", "eoe", "dss", "idd", "random", "fifo", "k_center", "keep_first")
+    assert POLICY_NAMES == ("all_three", "eoe", "dss", "idd", "random", "fifo", "k_center", "diverse", "keep_first")
     with pytest.raises(UsageError, match="unknown selection policy 'best'; use one of all_three, eoe"):
         make_policy("best")
     with pytest.raises(UsageError, match="seed is -1"):
