@@ -60,6 +60,12 @@ def test_the_sentences():
     assert f"{observed['observe_ms']:.1f} ms, {observed['observe_share']:.1%} of the time" in README
 
 
+def test_the_latency_sentence():
+    found = {name: row["median"] for name, row in result("latency-host")["measures"].items()}
+    assert f"starts in {found['start-up']:,.0f} ms, swaps an adapter in {found['adapter swap']:.0f} ms" in README
+    assert f"decodes at {found['decode, of plain llama.cpp']:.3f} of plain llama.cpp's speed" in README
+
+
 @pytest.mark.parametrize("name, key, pattern", [
     ("train_qvac", "faster_by", r"([\d.]+)x as fast as QVAC"),
     ("fuzz_bridge", "calls", r"([\d,]+) calls of every kind"),
