@@ -20,7 +20,7 @@ from selection.cells import LONGEST, Bench, Cell
 from selection.report import draw, summarize, table
 from selection.streams import DATA, STREAMS, load_stream
 
-PEERS = ("random", "fifo", "k_center", "keep_first")
+PEERS = ("random", "diverse", "fifo", "k_center", "keep_first")
 SINGLE = ("eoe", "dss", "idd")
 LENGTH, SEEDS, BINS = 200, 5, 32
 CELLS = RESULTS / "selection_cells.jsonl"
@@ -28,7 +28,7 @@ CELLS = RESULTS / "selection_cells.jsonl"
 
 def quick_cells() -> list[Cell]:
     """One user, the policies side by side."""
-    policies = ("all_three", "random", "k_center", "keep_first", "all_data")
+    policies = ("all_three", "random", "diverse", "k_center", "keep_first", "all_data")
     return [Cell("ubuntu_irc/irc_04", policy, BINS, 0, 0, measures_more=True) for policy in policies]
 
 
@@ -77,7 +77,7 @@ def run(cells: list[Cell], model_path: Path, data: Path, threads: int, seconds: 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="one user, five policies, one seed")
+    parser.add_argument("--quick", action="store_true", help="one user, six policies, one seed")
     parser.add_argument("--minutes", type=float, default=8 * 60, help="stop after the cell that is running then")
     parser.add_argument("--data", type=Path, default=DATA, help="folder of the conversation files")
     parser.add_argument("--threads", type=int, default=2)
