@@ -10,6 +10,12 @@ from pathlib import Path
 import numpy as np
 
 RESULTS = Path(__file__).parent / "results"
+TRAINING_SIDES = {
+    "ours": "idletune", "ours_small": "idletune, smallest memory",
+    "default_first": "idletune as it comes, first epoch", "default_later": "idletune as it comes, later epochs",
+    "torch_fp32": "torch + PEFT fp32", "torch_padded": "torch + PEFT fp32, padded batch",
+    "torch_bf16": "torch + PEFT bf16", "gemm": "frozen products alone, fp32",
+}
 
 
 def machine() -> dict:
@@ -44,9 +50,14 @@ def random_examples(lengths: list[int], vocabulary: int, seed: int = 0):
     return made
 
 
-def make_layers(model: Path, row_tokens: int, memory_mb: int, threads: int, targets="q,k,v,o", rank=8, top_layers=0):
-    """(Layers, MemoryPlan) over a GGUF file with a fresh adapter, within a memory budget."""
+def make_layers(model: Path, row_tokens: int, memory_mb: int, threads: int, settings=None):
+    """(Layers, MemoryPlan) over a GGUF file with a fresh adapter, within a memory budget.
+
+    The adapter is the one `settings` ask for; without them of rank 8 on q, k, v and o of all layers, the form that
+    other trainers are compared in.
+    """
     from idletune.model.gguf_file import GgufFile
+    from idletune.settings import Settings
     from idletune.training.graph_files import find_graphs
     from idletune.training.layers import Layers
     from idletune.training.lora import Lora
@@ -57,7 +68,7 @@ def make_layers(model: Path, row_tokens: int, memory_mb: int, threads: int, targ
     file = GgufFile(model)
     shape = ModelShape.of(file)
     graphs = find_graphs(shape.block, [model.parent / "training"])
-    lora = Lora(shape, targets, rank, 2 * rank, top_layers).initialize(0)
+    lora = Lora.from_settings(shape, settings or Settings(rank=8, alpha=16.0, top_share=1.0))
     plan = plan_memory(lora, graphs, row_tokens, memory_mb)
     weights = Weights(
         file, shape, graphs.vectors, threads=threads, resident=plan.resident, resident_output=plan.resident_output

@@ -5,7 +5,10 @@ Each side is a process of its own that takes one step (forward, backward, AdamW)
 the same machine at the same time; medians are compared, memory is each process's peak. Rows are single
 sets of random tokens, and dialogue sets of the demo's story as training packs them; torch takes these as one
 packed row with a block-diagonal mask, and as a padded batch. A further side does nothing but the products of
-every token with the frozen weights, in ONNX Runtime: the floor of a trainer that shares nothing.
+every token with the frozen weights, in ONNX Runtime: the floor of a trainer that shares nothing. The sides compared
+have adapters of rank 8 on all layers; two more are of the adapter that the settings make (rank 16 on the upper half):
+a step of the first epoch, and of a later one, which finds what enters the trained layers kept (train_quality.py shows
+what it learns beside the others).
 """
 
 import argparse
@@ -19,16 +22,11 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-from common import machine, make_layers, peak_mb, random_examples, write_results
+from common import TRAINING_SIDES, machine, make_layers, peak_mb, random_examples, write_results
 from idletune.training.rows import Example
 
 CASES = {
     "256, one set": (256, False), "512, one set": (512, False), "256, story": (256, True), "512, story": (512, True),
-}
-SIDES = {
-    "ours": "idletune", "ours_small": "idletune, smallest memory", "torch_fp32": "torch + peft fp32",
-    "torch_padded": "torch + peft fp32, padded batch", "torch_bf16": "torch + peft bf16",
-    "gemm": "frozen products alone, fp32",
 }
 PLENTY_MB = 1500
 PAUSE = 0.5  # seconds between two sides: idle threads go on spinning for a while, and would take a core
@@ -54,7 +52,8 @@ def worker(side: str, rows: Path, model: Path, threads: int) -> None:
     with np.load(rows) as kept:
         ends = np.cumsum(kept["lengths"])[:-1]
         sets = [Example(*pair) for pair in zip(np.split(kept["tokens"], ends), np.split(kept["labels"], ends))]
-    make = {"ours": our_step, "ours_small": our_step, "gemm": gemm_step}.get(side, torch_step)
+    ours = dict.fromkeys(("ours", "ours_small", "default_first", "default_later"), our_step)
+    make = {**ours, "gemm": gemm_step}.get(side, torch_step)
     take_step = make(side, sets, model, threads)
     print("ready", flush=True)
     for _ in sys.stdin:
@@ -66,6 +65,8 @@ def worker(side: str, rows: Path, model: Path, threads: int) -> None:
 
 def our_step(side: str, sets: list[Example], model: Path, threads: int):
     from idletune.errors import UsageError
+    from idletune.settings import Settings
+    from idletune.training.activations import ActivationCache
     from idletune.training.optimizer import AdamW
     from idletune.training.rows import make_row
 
@@ -75,13 +76,20 @@ def our_step(side: str, sets: list[Example], model: Path, threads: int):
             make_layers(model, tokens, 1, threads)
         except UsageError as error:  # which names the smallest budget
             budget = int(str(error).split("at least ")[1].split()[0])
-    layers, plan = make_layers(model, tokens, budget, threads)
+    layers, plan = make_layers(model, tokens, budget, threads, Settings() if side.startswith("default") else None)
     print(f"{tokens} tokens: {plan}", file=sys.stderr)
     lora = layers.lora
-    optimizer = AdamW(lora.size)
+    optimizer, caches = AdamW(lora.size), []
+
+    def row_of_sets():
+        if not lora.first:
+            return make_row(sets)
+        if not caches or side == "default_first":
+            caches[:] = [ActivationCache(layers, sets, tokens)]
+        return make_row(sets, [caches[0].of(i) for i in range(len(sets))])
 
     def step() -> float:
-        row, gradient = make_row(sets), np.zeros(lora.size, np.float32)
+        row, gradient = row_of_sets(), np.zeros(lora.size, np.float32)
         loss, count = layers.gradients(row, gradient, 1 / len(row.labelled))
         optimizer.update(lora.flat, gradient, 1e-4)
         return loss / count
@@ -234,7 +242,7 @@ def table(results: dict) -> str:
         for name, n in found.items():
             if isinstance(n, dict):
                 lines.append(
-                    f"| {case} | {SIDES[name]} | {n['seconds']:.2f} | {n['tokens_per_second']:.0f} |"
+                    f"| {case} | {TRAINING_SIDES[name]} | {n['seconds']:.2f} | {n['tokens_per_second']:.0f} |"
                     f" {n['peak_mb']} | {n['ours_is_faster_by']:.2f}x |"
                 )
     return "\n".join(lines)
@@ -247,12 +255,12 @@ def main() -> None:
     parser.add_argument("--bf16", action="store_true", help="torch in bf16 too; slow on a CPU without AVX512-BF16")
     parser.add_argument("--model", type=Path, default=Path(os.environ.get("IDLETUNE_MODEL", "")))
     parser.add_argument("--case", choices=CASES)
-    parser.add_argument("--worker", choices=SIDES, help=argparse.SUPPRESS)
+    parser.add_argument("--worker", choices=TRAINING_SIDES, help=argparse.SUPPRESS)
     parser.add_argument("--rows", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker:
         return worker(arguments.worker, arguments.rows, arguments.model, arguments.threads)
-    names = [name for name in SIDES if name != "torch_bf16" or arguments.bf16]
+    names = [name for name in TRAINING_SIDES if name != "torch_bf16" or arguments.bf16]
     cases = [arguments.case] if arguments.case else list(CASES)
     results = {"threads": arguments.threads, "cases": {case: measure(case, names, arguments) for case in cases}}
     print(machine(), table(results), sep="\n\n")

@@ -31,7 +31,7 @@ class Settings:
     top_p: float = setting(0.9, "nucleus of sampling", least=0, most=1)
     reply_tokens: int = setting(256, "longest answer in tokens", least=1, most=MOST_TOKENS)
     retrieve: int = setting(
-        0, "answered sets nearest to a message that are shown to the model before it; 0 = none", least=0, most=16
+        3, "answered sets nearest to a message that are shown to the model before it; 0 = none", least=0, most=16
     )
     # selection
     policy: str = setting(
@@ -53,15 +53,17 @@ class Settings:
     rouge_least: float = setting(0.25, "ROUGE-1 F below which a paraphrase has lost the meaning", least=0, most=1)
     rouge_most: float = setting(0.9, "ROUGE-1 F above which a paraphrase is a copy", least=0, most=1)
     # training
-    rank: int = setting(8, "rank of the LoRA adapter", least=1, most=64)
-    alpha: float = setting(16.0, "LoRA alpha; the update is scaled by alpha / rank", least=0, most=1e6)
+    rank: int = setting(16, "rank of the LoRA adapter", least=1, most=64)
+    alpha: float = setting(32.0, "LoRA alpha; the update is scaled by alpha / rank", least=0, most=1e6)
     targets: str = setting("q,k,v,o", "linear layers that get an adapter, of q,k,v,o,gate,up,down")
-    top_layers: int = setting(0, "layers that get an adapter, counted from the output; 0 = all", least=0, most=1000)
+    top_share: float = setting(
+        0.5, "share of the layers that get an adapter, from the output down; 1 = all", least=0, most=1
+    )
     dropout: float = setting(0.0, "probability that a row trains without an input of the adapter", least=0, most=0.9)
     accumulate: int = setting(1, "rows whose gradients make one step", least=1, most=10_000)
     warm_start: bool = setting(False, "train on from the adapter that serves, not from the base")
     epochs: int = setting(2, "passes over the answered sets", least=1, most=10_000)
-    learning_rate: float = setting(5e-4, "peak learning rate of AdamW", least=0, most=10)
+    learning_rate: float = setting(8e-4, "peak learning rate of AdamW", least=0, most=10)
     weight_decay: float = setting(0.0, "decoupled weight decay", least=0, most=10)
     clip_norm: float = setting(1.0, "longest gradient", least=0, most=1e6)
     row_tokens: int = setting(256, "tokens packed into a training row", least=16, most=MOST_TOKENS)
@@ -69,7 +71,7 @@ class Settings:
     memory_mb: int = setting(420, "memory the trainer may take, in MB", least=1, most=2**24)
     # gate
     held_out_share: float = setting(0.2, "share of answered sets kept out of training for the gate", least=0, most=0.5)
-    probe_tolerance: float = setting(0.02, "relative rise of the general loss that is still accepted", least=0, most=99)
+    probe_tolerance: float = setting(0.01, "relative rise of the general loss that is still accepted", least=0, most=99)
     engine_tolerance: float = setting(
         0.01, "difference allowed between both engines, of the loss or of 1 nat", least=0, most=99,
     )

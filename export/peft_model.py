@@ -18,7 +18,10 @@ def with_peft(model: PreTrainedModel, lora):
     from peft import LoraConfig, get_peft_model
 
     modules = [LINEARS[name].rsplit(".")[-1] for name in lora.names]
-    config = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, lora_dropout=0.0, target_modules=modules)
+    config = LoraConfig(
+        r=lora.rank, lora_alpha=lora.alpha, lora_dropout=0.0, target_modules=modules,
+        layers_to_transform=list(range(lora.first, lora.shape.layers)),
+    )
     adapted = get_peft_model(model, config)
     for layer, name, parameter, side in peft_parameters(adapted, lora):
         array = lora.layers[layer][f"{name}.{side}"]
@@ -28,7 +31,7 @@ def with_peft(model: PreTrainedModel, lora):
 
 def peft_parameters(adapted, lora):
     """(layer, GGUF name, parameter, "lora_a" or "lora_b") of every LoRA tensor."""
-    for layer, block in enumerate(adapted.base_model.model.model.layers):
+    for layer, block in list(enumerate(adapted.base_model.model.model.layers))[lora.first :]:
         for name in lora.names:
             module = block.get_submodule(LINEARS[name])
             yield layer, name, module.lora_A["default"].weight, "lora_a"

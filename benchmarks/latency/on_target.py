@@ -291,7 +291,7 @@ def new_adapter(runtime, seed: int):
     from idletune.training.shape import ModelShape
 
     s = runtime.settings
-    lora = Lora(ModelShape.of(GgufFile(runtime.model.path)), s.targets, s.rank, s.alpha)
+    lora = Lora.from_settings(ModelShape.of(GgufFile(runtime.model.path)), s)
     lora.flat[...] = 1e-3 * np.random.default_rng(seed).standard_normal(lora.size)
     return runtime.adapters.add(lora, s, [])
 
@@ -321,7 +321,7 @@ def new_trainer(runtime, job: dict, examples: list, epochs: int):
     s, file = replace(runtime.settings, epochs=epochs, threads=job["threads"]), GgufFile(Path(job["model"]))
     shape = ModelShape.of(file)
     graphs = find_graphs(shape.block, [Path(job["model"]).parent / "training"])
-    lora = Lora(shape, s.targets, s.rank, s.alpha).initialize(0)
+    lora = Lora.from_settings(shape, s)
     plan = plan_memory(lora, graphs, s.row_tokens, s.memory_mb)
     weights = Weights(
         file, shape, graphs.vectors, threads=s.threads, resident=plan.resident, resident_output=plan.resident_output)

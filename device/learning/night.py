@@ -207,7 +207,7 @@ class Learning:
         s, current, adopted = self.settings, self.adapters.current(), self.store.home / ADOPTED
         if s.warm_start and current is not None:
             return self._read(current)
-        lora = Lora(self.shape, s.targets, s.rank, s.alpha, s.top_layers).initialize(s.seed)
+        lora = Lora.from_settings(self.shape, s)
         if adopted.is_file():
             theirs = read_adapter(adopted, self.shape)
             if (theirs.rank, theirs.names, theirs.first) == (lora.rank, lora.names, lora.first):

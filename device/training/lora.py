@@ -15,6 +15,7 @@ import numpy as np
 
 from ..errors import DamagedDataError, UsageError
 from ..model.gguf_file import GgufFile
+from ..settings import Settings
 from .shape import TARGETS, ModelShape
 
 ADAPTER_TENSOR = re.compile(r"blk\.(\d+)\.(\w+)\.weight\.lora_[ab]")
@@ -41,6 +42,12 @@ class Lora:
         self.names = target_names(targets)
         self.flat = np.zeros(self.size, np.float32)
         self.layers = self.views(self.flat)
+
+    @classmethod
+    def from_settings(cls, shape: ModelShape, settings: Settings) -> "Lora":
+        """The adapter that the settings ask for, fresh."""
+        s, top_layers = settings, max(1, round(settings.top_share * shape.layers))
+        return cls(shape, s.targets, s.rank, s.alpha, top_layers).initialize(s.seed)
 
     @property
     def scale(self) -> float:

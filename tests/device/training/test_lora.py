@@ -1,6 +1,7 @@
 import pytest
 from idletune.errors import DamagedDataError, UsageError
 from idletune.model.gguf_file import GgufFile, write_gguf
+from idletune.settings import Settings
 from idletune.training.lora import Lora, read_adapter
 from idletune.training.shape import ModelShape
 
@@ -23,6 +24,14 @@ def test_a_new_adapter_changes_nothing_and_is_seeded(shape):
     assert not any(view.any() for views in lora.layers for name, view in views.items() if name.endswith("_b"))
     again, other = Lora(shape, "q,v", 4, 8).initialize(3), Lora(shape, "q,v", 4, 8).initialize(4)
     assert lora.flat.tobytes() == again.flat.tobytes() != other.flat.tobytes()
+
+
+@pytest.mark.parametrize("share, first", [(1.0, 0), (0.5, 1), (0.0, 1)])
+def test_the_settings_say_how_many_layers_get_an_adapter(shape, share, first):
+    lora = Lora.from_settings(shape, Settings(top_share=share, rank=4, alpha=8.0, targets="q,v", seed=3))
+    assert (lora.first, lora.rank, lora.scale, shape.layers) == (first, 4, 2.0, 2)
+    expected = Lora(shape, "q,v", 4, 8, shape.layers - first).initialize(3)
+    assert lora.flat.tobytes() == expected.flat.tobytes()
 
 
 def test_an_adapter_file_reads_back(shape, tmp_path):
