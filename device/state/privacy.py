@@ -29,7 +29,6 @@ def forget(store: Store, adapters: Adapters, dialogue_set_id: int) -> list[int]:
                 f"no dialogue set {dialogue_set_id}, nor an adapter that knows it; /sets in chat lists them"
             )
         db.execute("DELETE FROM dialogue_sets WHERE id = ?", (dialogue_set_id,))
-        db.execute("DELETE FROM counters WHERE name = ?", (f"paraphrased {dialogue_set_id}",))
         dropped = adapters.forget(dialogue_set_id)
         store.count("forgotten")
         store.count(f"forgotten {dialogue_set_id}")

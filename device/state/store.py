@@ -110,7 +110,18 @@ def m003_sealing(db: sqlite3.Connection) -> None:
     db.execute("ALTER TABLE adapters ADD COLUMN file_sha256 TEXT NOT NULL DEFAULT ''")  # of the plain bytes
 
 
-MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [m001_initial, m002_rounds, m003_sealing]
+def m004_paraphrase_counters(db: sqlite3.Connection) -> None:
+    """That a set was paraphrased is forgotten with the set."""
+    db.execute("""CREATE TRIGGER paraphrase_counter_goes_with_its_set AFTER DELETE ON dialogue_sets BEGIN
+        DELETE FROM counters WHERE name = 'paraphrased ' || OLD.id;
+    END""")
+    db.execute("""DELETE FROM counters
+        WHERE name LIKE 'paraphrased %' AND name NOT IN (SELECT 'paraphrased ' || id FROM dialogue_sets)""")
+
+
+MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [
+    m001_initial, m002_rounds, m003_sealing, m004_paraphrase_counters,
+]
 
 _OUTER = "BEGIN IMMEDIATE", "COMMIT", ("ROLLBACK",)
 _INNER = "SAVEPOINT part", "RELEASE part", ("ROLLBACK TO part", "RELEASE part")

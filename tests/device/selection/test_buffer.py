@@ -396,3 +396,11 @@ def test_an_offer_to_a_full_buffer_is_quick(store):
         assert buffer.offer(new).action == "replaced"
         seconds.append(time.perf_counter() - start)
     assert min(seconds) < 0.005, "0.7 ms on an idle machine; the best one, as others may be at work here"
+
+
+def test_that_a_set_was_paraphrased_is_forgotten_with_it(store):
+    buffer = make(store, capacity=2)
+    for id in fill(buffer, 2):
+        store.count(f"paraphrased {id}")
+    buffer.offer(a_set(3))  # takes the first one's place
+    assert (store.counter("paraphrased 1"), store.counter("paraphrased 2")) == (0, 1)
