@@ -19,6 +19,7 @@ from .errors import UsageError
 from .learning.adapters import describe
 from .learning.night import LearningReport
 from .learning.rouge import rouge1
+from .model.chat_template import conversation
 from .runtime import Runtime
 
 HELD_OUT_SHARE = 5  # every last fifth in time
@@ -47,7 +48,7 @@ class Calendar:
 class Measure:
     """Held-out quality: mean losses in nats per token of both engines, ROUGE-1 F of greedy answers."""
 
-    nll_trainer: float
+    nll_trainer: float | None
     nll_llama_cpp: float
     rouge1: float
     tokens: int
@@ -63,6 +64,7 @@ class ReplayReport:
 
     base: Measure | None = None
     adapted: Measure | None = None
+    with_retrieval: Measure | None = None  # as the user gets it: nearest answers before the question; llama.cpp alone
     held_out: list[Exchange] = field(default_factory=list)
     seen: int = 0
     refused: int = 0
@@ -89,6 +91,7 @@ class ReplayReport:
         tokens = {**self.tokens, "training": learning.tokens}
         return {
             "base": self.base.to_dict(), "adapted": self.adapted.to_dict(),
+            "with_retrieval": self.with_retrieval.to_dict() if self.with_retrieval else None,
             "general_probe": {"base": evidence.probe_base, "adapted": evidence.probe_adapted},
             "seen": self.seen, "refused": self.refused, "selected": self.selected, "asked": self.asked,
             "domains": self.domains,
@@ -133,6 +136,8 @@ class Replay:
         report.learning = runtime.learn(bars=self.bars, embed_anew=False)  # nothing is observed after it
         with report.timed("measuring"):
             report.adapted = self._measure("after", report.base)
+            if runtime.retrieval.has_any():
+                report.with_retrieval = self._measure("retrieval", shown=[self._shown(e) for e in self.held_out])
         self._complete_losses()
         return report
 
@@ -172,7 +177,7 @@ class Replay:
                 exchanges = self.stream[start : start + batch]
                 with self.report.timed("replying"):
                     replies = model.generate(
-                        [self._prompt(e) for e in exchanges], max_tokens=min(REPLY_TOKENS, s.reply_tokens),
+                        [self._prompt(e) for e in exchanges], max_tokens=self._reply_tokens,
                         temperature=s.temperature, top_p=s.top_p,
                         seeds=[s.seed + start + i for i in range(len(exchanges))],
                         questions=[e.question for e in exchanges],
@@ -181,44 +186,57 @@ class Replay:
                 bar(start + len(exchanges), f"{len(self.runtime.buffer)} kept")
                 yield from zip(exchanges, replies)
 
-    def _measure(self, when: str, base: Measure | None = None) -> Measure:
+    def _measure(self, when: str, base: Measure | None = None, shown: list[list[dict]] | None = None) -> Measure:
         """Loss in llama.cpp and ROUGE-1 on the held-out exchanges; the trainer's loss is added later.
 
-        Where nothing was promoted the base still answers, and its measure stands for both.
+        Where nothing was promoted the base still answers, and its measure stands for both. `shown`: turns before
+        each of the questions.
         """
-        model, s = self.runtime.model, self.runtime.settings
+        model, s, shown = self.runtime.model, self.runtime.settings, shown or [[] for _ in self.held_out]
         if base is not None and model.adapter is None:
             return Measure(**vars(base))
         with self.bars(f"measuring {when}", len(self.held_out)) as bar:
-            total, tokens = model.negative_log_likelihood(self._examples())
+            total, tokens = model.negative_log_likelihood(self._examples(shown))
             replies = model.generate(
-                [self._prompt(e) for e in self.held_out], max_tokens=min(REPLY_TOKENS, s.reply_tokens),
+                [self._prompt(e, turns) for e, turns in zip(self.held_out, shown)], max_tokens=self._reply_tokens,
                 temperature=0.0, top_p=1.0, seeds=[s.seed] * len(self.held_out), progress=bar,
             )
         answers = [reply.text for reply in replies]
         scores = [rouge1(answer, e.response) for answer, e in zip(answers, self.held_out)]
-        return Measure(float("nan"), total / tokens, sum(scores) / len(scores), tokens, answers)
+        return Measure(None, total / tokens, sum(scores) / len(scores), tokens, answers)
 
     def _complete_losses(self) -> None:
         """The trainer's losses on the same held-out exchanges, with and without the adapter that serves."""
-        examples, runtime = self._examples(), self.runtime
+        examples, runtime = self._examples([[] for _ in self.held_out]), self.runtime
         with self.report.timed("measuring"), self.bars("measuring", 2) as bar:
             self.report.base.nll_trainer = runtime.trainer_loss(examples, None)
             bar(1)
             self.report.adapted.nll_trainer = runtime.trainer_loss(examples, runtime.adapters.current())
             bar(2)
 
-    def _examples(self):
-        s = self.runtime.settings
+    def _shown(self, exchange: Exchange) -> list[dict]:
+        """The answered exchanges that a conversation which begins with this question shows."""
+        self.runtime.new_conversation()
+        return self.runtime.retrieved(exchange.question)
+
+    def _examples(self, shown: list[list[dict]]):
+        """Held-out exchanges as examples; turns shown before one do not take of its own tokens."""
+        model, s = self.runtime.model, self.runtime.settings
         return [
-            self.runtime.model.encode_exchange(e.question, e.response, system=s.system, longest=s.example_tokens)
-            for e in self.held_out
+            model.encode_exchange(
+                e.question, e.response, system=s.system, shown=turns,
+                longest=s.context_tokens if turns else s.example_tokens,
+            )
+            for e, turns in zip(self.held_out, shown)
         ]
 
-    def _prompt(self, exchange: Exchange) -> list[int]:
-        system = self.runtime.settings.system
-        messages = [{"role": "system", "content": system}] if system else []
-        return self.runtime.model.encode_prompt([*messages, {"role": "user", "content": exchange.question}])
+    def _prompt(self, exchange: Exchange, shown: list[dict] = ()) -> list[int]:
+        messages = conversation(exchange.question, self.runtime.settings.system, shown)
+        return self.runtime.model.fitting(messages, self._reply_tokens)[1]
+
+    @property
+    def _reply_tokens(self) -> int:
+        return min(REPLY_TOKENS, self.runtime.settings.reply_tokens)
 
     def _count(self, stage: str, tokens: int) -> None:
         self.report.tokens[stage] = self.report.tokens.get(stage, 0) + tokens

@@ -245,6 +245,7 @@ class Runtime:
 
     def new_conversation(self) -> None:
         self.history.clear()
+        self.retrieval.new_conversation()
 
     def status(self) -> dict:
         """What a person wants to know, as plain values."""
@@ -297,9 +298,10 @@ class Runtime:
     def _messages(self, text: str) -> list[dict]:
         """What the model reads: the system message, retrieved exchanges, and the conversation up to `text`."""
         system = [{"role": "system", "content": self.settings.system}] if self.settings.system else []
-        return system + self._retrieved(text) + self.history
+        return system + self.retrieved(text) + self.history
 
-    def _retrieved(self, text: str) -> list[dict]:
-        if not self.settings.retrieve or not len(self.buffer):
+    def retrieved(self, text: str) -> list[dict]:
+        """The answered exchanges that this message's conversation shows to the model, as turns; see Retrieval."""
+        if not self.retrieval.has_any():
             return []  # the question is read once more to be embedded: only where it is of use
         return self.retrieval.messages(self.model.embed_exchange(text, "", self.settings.system))

@@ -14,14 +14,17 @@ WIDTH = 100
 
 def replay_table(report: ReplayReport) -> str:
     """Before and after, what it took, and three answers side by side."""
-    base, adapted, learning = report.base, report.adapted, report.learning
+    base, adapted, answers, learning = report.base, report.adapted, report.with_retrieval, report.learning
     evidence = learning.evidence
     lines = [
         "",
-        f"{'':34}{'base':>10}{'adapted':>10}{'change':>10}",
+        f"{'':34}{'base':>10}{'adapted':>10}{'change':>10}" + (f"{'with retrieval':>18}" if answers else ""),
         _compared("held-out loss, trainer (nats)", base.nll_trainer, adapted.nll_trainer),
-        _compared("held-out loss, llama.cpp (nats)", base.nll_llama_cpp, adapted.nll_llama_cpp),
-        _compared("ROUGE-1 of its answers", base.rouge1, adapted.rouge1),
+        _compared(
+            "held-out loss, llama.cpp (nats)", base.nll_llama_cpp, adapted.nll_llama_cpp,
+            answers and answers.nll_llama_cpp,
+        ),
+        _compared("ROUGE-1 of its answers", base.rouge1, adapted.rouge1, answers and answers.rouge1),
         _compared("general text loss, trainer (nats)", evidence.probe_base, evidence.probe_adapted),
         "",
         f"selected {report.selected} of {report.seen} exchanges, asked about {report.asked}"
@@ -78,9 +81,10 @@ def _learned(event: dict) -> str:
     return f"{_at(event['at'])}, {'promoted' if event['promoted'] else 'rejected'}: {event['reason']}"
 
 
-def _compared(label: str, base: float, adapted: float) -> str:
+def _compared(label: str, base: float, adapted: float, with_retrieval: float | None = None) -> str:
     change = f"{adapted / base - 1:+10.1%}" if base else f"{'':>10}"
-    return f"{label:34}{base:10.3f}{adapted:10.3f}{change}"
+    more = "" if with_retrieval is None else f"{with_retrieval:18.3f}"
+    return f"{label:34}{base:10.3f}{adapted:10.3f}{change}{more}"
 
 
 def _synthesis_line(synthesis) -> str:
@@ -99,10 +103,11 @@ def _time_line(report: ReplayReport) -> str:
 
 
 def _answers(report: ReplayReport, count: int = 3) -> str:
-    """The held-out questions whose answers gained the most, with the reference."""
+    """The held-out questions whose answers, as the user gets them now, gained the most; with the reference."""
     from ..learning.rouge import rouge1
 
-    pairs = list(zip(report.held_out, report.base.answers, report.adapted.answers))
+    now = report.with_retrieval or report.adapted
+    pairs = list(zip(report.held_out, report.base.answers, now.answers))
     pairs.sort(key=lambda pair: rouge1(pair[1], pair[0].response) - rouge1(pair[2], pair[0].response))
     blocks = []
     for exchange, before, after in pairs[:count]:

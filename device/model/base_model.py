@@ -90,9 +90,11 @@ class BaseModel:
         """A conversation's tokens, up to where the assistant's next turn begins."""
         return self._template.encode_prompt(messages)
 
-    def encode_exchange(self, question: str, response: str, *, system: str = "", longest: int | None = None) -> Example:
-        """A training example whose prompt is token for token what `chat` sends."""
-        return self._template.encode_exchange(question, response, system, longest)
+    def encode_exchange(
+        self, question: str, response: str, *, system: str = "", shown: list[dict] = (), longest: int | None = None
+    ) -> Example:
+        """A training example whose prompt is token for token what `chat` sends; `shown`: turns before the question."""
+        return self._template.encode_exchange(question, response, system, shown, longest)
 
     def encode_text(self, text: str, *, longest: int | None = None) -> Example:
         """Plain text, every token but the first a label."""
@@ -107,7 +109,7 @@ class BaseModel:
         `should_stop` is asked before each decode; the part of the answer that is there then is returned.
         The oldest exchanges are left out when the conversation outgrows the context.
         """
-        messages, prompt = self._fitting(messages, max_tokens)
+        messages, prompt = self.fitting(messages, max_tokens)
         kept = common_length(self._cached, prompt[:-1])
         watched = self._question_range(prompt, messages[-1]["content"], kept)
         kept = min(kept, watched.start)  # a question asked twice is embedded twice
@@ -128,6 +130,18 @@ class BaseModel:
         finally:
             self._engine.free_sampler(slot.sampler)
         return self._reply(slot, len(prompt))
+
+    def fitting(self, messages: list[dict], max_tokens: int) -> tuple[list[dict], list[int]]:
+        """The messages and their tokens, without the oldest exchanges where a reply of `max_tokens` would not fit."""
+        head = messages[:1] if messages[0]["role"] == "system" else []
+        rest = messages[len(head) :]
+        while True:
+            prompt = self.encode_prompt(head + rest)
+            if len(prompt) + max_tokens <= self.context_tokens:
+                return head + rest, prompt
+            if len(rest) <= 2:
+                self._check_fit(len(prompt) + max_tokens, self.context_tokens)
+            rest = rest[2:]
 
     def generate(
         self, prompts: list[list[int]], *,
@@ -317,18 +331,6 @@ class BaseModel:
         part = self.tokenize(question.strip())
         start = find_last(prompt, part)
         return range(kept, len(prompt)) if start is None else range(start, start + len(part))
-
-    def _fitting(self, messages: list[dict], max_tokens: int) -> tuple[list[dict], list[int]]:
-        """The messages and their tokens, without the oldest exchanges where they do not fit."""
-        head = messages[:1] if messages[0]["role"] == "system" else []
-        rest = messages[len(head) :]
-        while True:
-            prompt = self.encode_prompt(head + rest)
-            if len(prompt) + max_tokens <= self.context_tokens:
-                return head + rest, prompt
-            if len(rest) <= 2:
-                self._check_fit(len(prompt) + max_tokens, self.context_tokens)
-            rest = rest[2:]
 
     def _check_fit(self, tokens: int, room: int | None = None) -> None:
         room = room or self._engine.cells

@@ -52,13 +52,19 @@ class ChatTemplate:
         tokens = self._engine.tokenize(after, special=True) if found else []
         return tokens[0] if tokens and self._engine.is_end(tokens[0]) else self._engine.end_of_text
 
-    def encode_exchange(self, question: str, response: str, system: str, longest: int | None) -> Example:
+    def encode_exchange(
+        self, question: str, response: str, system: str, shown: list[dict], longest: int | None
+    ) -> Example:
         """A training example: the prompt as `chat` sends it, the response and the end of turn as labels.
 
-        A prompt that leaves less than half of `longest` for the response is cut from its front.
+        What does not fit `longest` goes: of the exchanges shown before the question the first ones, then the end of
+        the response, then the prompt's front.
         """
-        prompt, reply = self.encode_prompt(conversation(question, system)), self.encode_reply(response)
+        prompt, reply = self.encode_prompt(conversation(question, system, shown)), self.encode_reply(response)
         if longest is not None:
+            while shown and len(prompt) + len(reply) > longest:
+                shown = shown[2:]
+                prompt = self.encode_prompt(conversation(question, system, shown))
             reply = reply[: longest - 1]
             prompt = prompt[-max(1, longest - len(reply)) :]
         return labelled([*prompt, *reply], start=len(prompt))
@@ -97,10 +103,10 @@ def _refuse(message: str):
     raise ValueError(message)
 
 
-def conversation(question: str, system: str = "") -> list[dict]:
-    """The messages of a single question."""
+def conversation(question: str, system: str = "", shown: list[dict] = ()) -> list[dict]:
+    """The messages of a single question, with turns shown before it."""
     first = [{"role": "system", "content": system}] if system else []
-    return [*first, {"role": "user", "content": question}]
+    return [*first, *shown, {"role": "user", "content": question}]
 
 
 def labelled(tokens: list[int], start: int) -> Example:

@@ -143,6 +143,10 @@ class Buffer:
     def __len__(self) -> int:
         return self._store.rows("SELECT count(*) FROM dialogue_sets")[0][0]
 
+    def answered(self) -> int:
+        """How many of the sets the user has answered."""
+        return self._store.rows("SELECT count(*) FROM dialogue_sets WHERE answered_at IS NOT NULL")[0][0]
+
     def _check_embedding(self, embedding: np.ndarray) -> None:
         assert embedding.shape == (self.hidden,), f"({self.hidden},) is expected, not {embedding.shape}"
         assert np.isfinite(embedding).all(), "an embedding with NaN or infinity has no neighbours"

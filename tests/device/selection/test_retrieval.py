@@ -43,6 +43,21 @@ def test_the_nearest_answered_sets_come_as_turns_nearest_last(open_runtime):
         ]
 
 
+def test_what_is_shown_stays_while_the_nearest_is_among_it(open_runtime):
+    def shown(*weights):
+        return [m["content"] for m in runtime.retrieval.messages(toward(*weights))[::2]]
+
+    with open_runtime(replace(SETTINGS, retrieve=2)) as runtime:
+        fill(runtime)
+        assert shown(0.9, 0, 0.5, 0.1) == ["question 2", "question 0"]
+        assert shown(0.5, 0, 0.9, 0.1) == ["question 2", "question 0"]  # as it was read
+        assert shown(0.5, 0, 0.1, 0.9) == ["question 0", "question 3"]
+        runtime.new_conversation()
+        assert shown(0.9, 0, 0.1, 0.5) == ["question 3", "question 0"]
+        runtime.forget(runtime.retrieval.nearest(toward(0, 0, 0, 1)[0])[0].id)
+        assert shown(0.9, 0, 0.1, 0.5) == ["question 2", "question 0"]
+
+
 def test_a_chat_reads_them_before_the_conversation(open_runtime):
     with open_runtime(replace(SETTINGS, retrieve=3, system="be brief")) as runtime:
         assert [m["role"] for m in runtime._messages("hello")] == ["system"]  # nothing was kept yet
@@ -58,6 +73,6 @@ def test_a_chat_reads_them_before_the_conversation(open_runtime):
 
 def test_an_empty_buffer_and_none_answered_retrieve_nothing(open_runtime):
     with open_runtime(replace(SETTINGS, retrieve=3)) as runtime:
-        assert runtime.retrieval.nearest(toward(1)[0]) == []
+        assert not runtime.retrieval.has_any()
         runtime.observe("question", Reply("reply", [1], toward(1), "end", 4))
-        assert runtime.retrieval.nearest(toward(1)[0]) == []
+        assert not runtime.retrieval.has_any() and runtime.retrieval.messages(toward(1)) == []
