@@ -8,13 +8,8 @@ import argparse
 import json
 from pathlib import Path
 
-from common import RESULTS
-
-SIDES = {
-    "ours": "idletune", "ours_small": "idletune, smallest memory", "torch_fp32": "torch + PEFT fp32",
-    "torch_fp32_padded": "torch + PEFT fp32, padded batch", "torch_bf16": "torch + PEFT bf16",
-    "gemm": "its frozen products alone, fp32",
-}
+from common import RESULTS, TRAINING_SIDES
+from selection.report import comparison
 
 
 def table(head: list[str], rows: list[list]) -> list[str]:
@@ -30,7 +25,7 @@ def train_speed(found: dict) -> list[str]:
             if isinstance(facts, dict):
                 speed = f"{facts['ours_is_faster_by']:.2f}x"
                 rows.append([
-                    case, SIDES.get(side, side), f"{facts['seconds']:.2f}", f"{facts['tokens_per_second']:.0f}",
+                    case, TRAINING_SIDES[side], f"{facts['seconds']:.2f}", f"{facts['tokens_per_second']:.0f}",
                     f"{facts['peak_mb']:,}", speed,
                 ])
     return table(["row", "side", "s a step", "tokens/s", "peak MB", "idletune is faster by"], rows)
@@ -38,6 +33,7 @@ def train_speed(found: dict) -> list[str]:
 
 def train_quality(found: dict) -> list[str]:
     sides = {"idletune": found["idletune"], "torch + PEFT": found["torch_peft"]}
+    sides |= {"idletune as it comes": found["as_it_comes"]} if "as_it_comes" in found else {}
     rows = [[name, f"{side['before']:.4f}", f"{side['after']:.4f}"] for name, side in sides.items()]
     return table(["side", "held-out loss before", f"after {len(found['idletune']['training'])} steps"], rows)
 
@@ -57,6 +53,11 @@ def train_qvac(found: dict) -> list[str]:
             for name, side in (("idletune", "ours"), ("QVAC", "qvac"))]
     said = f"Rows of {found['row_tokens']} tokens of {found['model']}: {found['faster_by']}x as fast."
     return [said, "", *table(["side", "s a step", "peak MB"], rows)]
+
+
+def selection(found: dict) -> list[str]:
+    return [f"{found['cells']} of {found['of']} cells so far.", "", comparison(found["compared"]), "",
+            "![gains of all policies](selection.png)"]
 
 
 def faults(found: dict) -> list[str]:
@@ -86,6 +87,7 @@ SECTIONS = {
     "train_growth": ("Growth with layers and tokens, a 1B model's blocks", "make bench-train", train_growth),
     "train_resume": ("Trainings killed and resumed", "make bench-train", train_resume),
     "train_qvac": ("A step beside QVAC", "make bench-qvac", train_qvac),
+    "selection": ("Selection and retrieval: [every policy](selection.md)", "make bench-selection", selection),
     "observe_cost": ("What looking at an exchange costs", "make bench-observe", facts),
     "faults": ("Kills, torn writes, full disks", "make bench-faults", faults),
     "fuzz_windows": ("Wrong device states, hostile replies", "make bench-fuzz", facts),
@@ -108,7 +110,7 @@ def page(folder: Path) -> str:
         machine = found["machine"]
         about = f"{machine['date']}, commit {machine['commit']}, {machine['cores']} cores of {machine['cpu']}"
         lines += [f"## {title}", "", f"`{command}`: {about}.", "", *show(found), ""]
-    for path in sorted(folder.glob("latency-*.md")) + sorted(folder.glob("selection*.md")):
+    for path in sorted(folder.glob("latency-*.md")):
         lines += [f"## [{path.read_text().splitlines()[0].lstrip('# ')}]({path.name})", ""]
     return "\n".join(lines).rstrip() + "\n"
 
@@ -125,7 +127,7 @@ def draw(folder: Path) -> None:
     for axes, key, unit in ((speed, "tokens_per_second", "tokens/s"), (memory, "peak_mb", "peak MB")):
         for offset, side in enumerate(("ours", "ours_small", "torch_fp32")):
             places = [number + 0.27 * offset for number in range(len(cases))]
-            axes.barh(places, [case[side][key] for case in cases.values()], height=0.25, label=SIDES[side])
+            axes.barh(places, [case[side][key] for case in cases.values()], height=0.25, label=TRAINING_SIDES[side])
         axes.set(yticks=[number + 0.27 for number in range(len(cases))], yticklabels=list(cases), xlabel=unit)
         axes.invert_yaxis()
     figure.legend(*speed.get_legend_handles_labels(), loc="outside lower center", ncols=3)

@@ -16,12 +16,14 @@ from pathlib import Path
 from common import RESULTS, make_layers, write_results
 from idletune.model.base_model import BaseModel
 from idletune.progress import Progress
+from idletune.settings import Settings
 from selection.cells import LONGEST, Bench, Cell
-from selection.report import draw, summarize, table
+from selection.report import BASELINES, compare, comparison, draw, summarize, table
 from selection.streams import DATA, STREAMS, load_stream
 
-PEERS = ("random", "diverse", "fifo", "k_center", "keep_first")
-SINGLE = ("eoe", "dss", "idd")
+HEADLINE = ("all_three", *BASELINES)
+OTHERS = ("diverse", "keep_first", "eoe", "dss", "idd", "all_data")
+FEW = ("ubuntu_irc/irc_04", "dolly/", "medquad/", "persona_chat/", "diasafety_safe/")  # one of each data set
 LENGTH, SEEDS, BINS = 200, 5, 32
 CELLS = RESULTS / "selection_cells.jsonl"
 
@@ -33,16 +35,17 @@ def quick_cells() -> list[Cell]:
 
 
 def all_cells() -> list[Cell]:
-    """The grid, the most telling part first: policies on every stream, then more seeds, synthesis and sizes."""
-    policies = ("all_three", *PEERS, *SINGLE, "all_data")
-    first = [Cell(s, p, BINS, 0, 0, measures_more=True) for s, p in product(STREAMS, policies)]
-    first += [Cell(s, "all_three", BINS, 0, 0, "histogram", measures_more=True) for s in STREAMS]
-    seeds = [Cell(s, p, BINS, 0, seed) for seed, s, p in product(range(1, SEEDS), STREAMS, policies)]
-    seeds += [Cell(s, "all_three", BINS, 0, seed, "histogram") for seed, s in product(range(1, SEEDS), STREAMS)]
-    few = [STREAMS[3], *STREAMS[-4:]]
-    synthesis = [Cell(s, p, BINS, k, 0) for s, p, k in product(few, ("all_three", "random"), (1, 3, 6))]
-    sizes = [Cell(s, p, bins, 0, 0) for s, p, bins in product(few, ("all_three", "random"), (16, 64, 128))]
-    return first + synthesis + sizes + seeds
+    """The grid, the most telling part first: every data set, then other policies, users, synthesis, sizes, seeds."""
+    users = [stream for stream in STREAMS if stream not in FEW]
+    first = [Cell(s, p, BINS, 0, 0, measures_more=True) for s, p in product(FEW, HEADLINE)]
+    others = [Cell(s, p, BINS, 0, 0, measures_more=True) for p, s in product(OTHERS, FEW)]
+    others += [Cell(s, "all_three", BINS, 0, 0, "histogram", measures_more=True) for s in FEW]
+    more_users = [Cell(s, p, BINS, 0, 0, measures_more=True) for s, p in product(users, HEADLINE)]
+    synthesis = [Cell(s, p, BINS, k, 0) for k, s, p in product((3, 1, 6), FEW, ("all_three", "random"))]
+    sizes = [Cell(s, p, bins, 0, 0) for bins, s, p in product((16, 64, 128), FEW, ("all_three", "random"))]
+    seeds = [Cell(s, p, BINS, 0, n, measures_more=True) for n, s, p in product(range(1, SEEDS), STREAMS, HEADLINE)]
+    seeds += [Cell(s, p, BINS, 0, n) for n, s, p in product(range(1, SEEDS), STREAMS, OTHERS)]
+    return first + others + more_users + synthesis + sizes + seeds
 
 
 def done_cells() -> dict[str, dict]:
@@ -60,7 +63,7 @@ def run(cells: list[Cell], model_path: Path, data: Path, threads: int, seconds: 
     todo = [cell for cell in cells if cell.key not in done]
     RESULTS.mkdir(exist_ok=True)
     with BaseModel(model_path, context_tokens=1024, sequences=8, threads=threads) as model:
-        layers, _ = make_layers(model_path, LONGEST, 1500, threads)
+        layers, _ = make_layers(model_path, LONGEST, 1500, threads, Settings())
         probe_text = (Path(__file__).parents[1] / "device" / "data" / "general_probe.txt").read_text(encoding="utf-8")
         probe = [model.encode_text(part, longest=96) for part in probe_text.split("\n\n") if part.strip()]
         bench, streams = Bench(model, layers, probe), {}
@@ -75,6 +78,19 @@ def run(cells: list[Cell], model_path: Path, data: Path, threads: int, seconds: 
                 out.flush()
 
 
+def report(cells: list[dict]) -> None:
+    """Write the table, the picture and the figures of the cells there are."""
+    rows, compared = summarize(cells), compare(cells, BINS, Settings().policy)
+    write_results("selection", {"cells": len(cells), "of": len(all_cells()), "compared": compared, "rows": rows})
+    page = (
+        "# Selection and synthesis\n\nMade by `make bench-selection`; nats per token on the held-out fifth.\n\n"
+        f"{comparison(compared)}\n\n{table(rows)}\n"
+    )
+    (RESULTS / "selection.md").write_text(page, encoding="utf-8")
+    draw(rows, RESULTS / "selection.png")
+    print(page)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="one user, six policies, one seed")
@@ -85,12 +101,7 @@ def main() -> None:
     arguments = parser.parse_args()
     cells = quick_cells() if arguments.quick else all_cells()
     run(cells, arguments.model, arguments.data, arguments.threads, 60 * arguments.minutes)
-    rows = summarize(list(done_cells().values()))
-    write_results("selection", {"cells": len(done_cells()), "of": len(all_cells()), "rows": rows})
-    page = "# Selection and synthesis\n\nMade by `make bench-selection`; nats per token on the held-out fifth.\n\n"
-    (RESULTS / "selection.md").write_text(page + table(rows) + "\n", encoding="utf-8")
-    draw(rows, RESULTS / "selection.png")
-    print(table(rows))
+    report(list(done_cells().values()))
 
 
 if __name__ == "__main__":

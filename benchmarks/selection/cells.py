@@ -7,6 +7,7 @@ store.
 
 import tempfile
 import time
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -29,7 +30,6 @@ from rouge_score import rouge_scorer
 
 from .streams import Stream
 
-RETRIEVED = 3  # exchanges in the prompt
 ROWS_PER_BIN = 0.75  # training rows of 256 tokens for each annotation: about two passes over the answers
 GENERATED, REPLY_TOKENS = 20, 40
 LONGEST = 256
@@ -76,7 +76,7 @@ class Bench:
         found |= {"base": base["losses"], "adapted": self.losses(plain)}
         found |= {"probe_base": base["probe"], "probe_adapted": float(np.mean(self.losses(self.probe)))}
         if cell.measures_more:
-            found |= self.more(stream, kept, base)
+            found |= self.more(cell, stream, kept, base)
         lora.flat[...] = 0
         return {**found, "seconds": round(time.monotonic() - start, 1)}
 
@@ -105,15 +105,18 @@ class Bench:
         outcome = trainer.run()
         return {"rows": rows, "tokens": outcome.tokens, "training_seconds": round(outcome.seconds, 1)}
 
-    def more(self, stream: Stream, kept: list[int], base: dict) -> dict:
+    def more(self, cell: Cell, stream: Stream, kept: list[int], base: dict) -> dict:
         """Retrieval of the same buffer, with and without the adapter; and what it writes."""
         retrieved = self.examples(stream, kept)
         with self.layers.lora.silenced():
             alone = self.losses(retrieved)
-        return {
-            "retrieval": alone, "retrieval_adapted": self.losses(retrieved),
-            "rouge_base": self.rouge(stream, base), "rouge_adapted": self.rouge(stream),
-        }
+        if "rouge" not in base:
+            base["rouge"] = self.rouge(stream)
+        with self.served():
+            found = {"rouge_base": base["rouge"], "rouge_adapted": self.rouge(stream)}
+            if cell.policy == cell.settings.policy:  # slow: for the product as it comes alone
+                found["rouge_both"] = self.rouge(stream, kept)
+        return {"retrieval": alone, "retrieval_adapted": self.losses(retrieved), **found}
 
     def losses(self, examples) -> list[float]:
         """Mean loss of each example in the trainer."""
@@ -124,50 +127,49 @@ class Bench:
         """The held-out exchanges as examples; with `kept`, the nearest answered ones stand before each."""
         return [self._example(stream, number, kept) for number in range(len(stream.held_out))]
 
-    def rouge(self, stream: Stream, base: dict | None = None) -> dict:
-        """ROUGE-1 and ROUGE-L of greedy answers to the first held-out questions; the base's are kept."""
-        if base and "rouge" in base:
-            return base["rouge"]
+    def rouge(self, stream: Stream, kept: list[int] | None = None) -> dict:
+        """ROUGE-1 and ROUGE-L of greedy answers to the first held-out questions, as llama.cpp gives them now."""
         exchanges = stream.held_out[:GENERATED]
-        with tempfile.TemporaryDirectory() as folder:
-            self._serve(Path(folder), silent=base is not None)
-            replies = self.model.generate(
-                [self.model.encode_prompt(turns([e.question])) for e in exchanges], max_tokens=REPLY_TOKENS,
-                temperature=0.0, top_p=1.0, seeds=[0] * len(exchanges),
-            )
-            self.model.remove_adapter()
+        replies = self.model.generate(
+            [self._prompt(stream, number, kept) for number in range(len(exchanges))], max_tokens=REPLY_TOKENS,
+            temperature=0.0, top_p=1.0, seeds=[0] * len(exchanges),
+        )
         longest = rouge_scorer.RougeScorer(["rougeL"])
-        found = {
-            "rouge1": float(np.mean([rouge1(r.text, e.response) for r, e in zip(replies, exchanges)])),
-            "rougeL": float(np.mean([
-                longest.score(e.response, r.text)["rougeL"].fmeasure for r, e in zip(replies, exchanges)
-            ])),
+        pairs = [(reply.text, exchange.response) for reply, exchange in zip(replies, exchanges)]
+        return {
+            "rouge1": float(np.mean([rouge1(text, real) for text, real in pairs])),
+            "rougeL": float(np.mean([longest.score(real, text)["rougeL"].fmeasure for text, real in pairs])),
         }
-        if base is not None:
-            base["rouge"] = found
-        return found
 
-    def _serve(self, folder: Path, silent: bool) -> None:
-        """Let llama.cpp answer with the adapter that was trained, or with none."""
-        if not silent:
-            lora = self.layers.lora
-            metadata = {
-                "general.type": "adapter", "general.architecture": lora.shape.architecture, "adapter.type": "lora",
-                "adapter.lora.alpha": lora.alpha,
-            }
-            write_gguf(folder / "adapter.gguf", metadata, lora.tensors())
-            self.model.load_adapter(folder / "adapter.gguf")
+    @contextmanager
+    def served(self):
+        """llama.cpp answers with the adapter that was trained."""
+        lora = self.layers.lora
+        metadata = {
+            "general.type": "adapter", "general.architecture": lora.shape.architecture, "adapter.type": "lora",
+            "adapter.lora.alpha": lora.alpha,
+        }
+        with tempfile.TemporaryDirectory() as folder:
+            write_gguf(Path(folder) / "adapter.gguf", metadata, lora.tensors())
+            self.model.load_adapter(Path(folder) / "adapter.gguf")
+            try:
+                yield
+            finally:
+                self.model.remove_adapter()
+
+    def _prompt(self, stream: Stream, number: int, kept: list[int] | None) -> list[int]:
+        question = stream.held_out[number].question
+        near = nearest(stream, kept, stream.questions[number]) if kept else []
+        said = [text for i in near for text in (stream.seen[i].question, stream.seen[i].response)]
+        return self.model.encode_prompt(turns([*said, question]))[-3 * LONGEST :]
 
     def _example(self, stream: Stream, number: int, kept: list[int] | None):
         exchange = stream.held_out[number]
-        if kept is None:
-            return self.model.encode_exchange(exchange.question, exchange.response, longest=LONGEST)
-        near = nearest(stream, kept, stream.questions[number])
-        said = [text for i in near for text in (stream.seen[i].question, stream.seen[i].response)]
-        prompt = self.model.encode_prompt(turns([*said, exchange.question]))
         plain = self.model.encode_exchange(exchange.question, exchange.response, longest=LONGEST)
-        reply = plain.labels[plain.labels >= 0].tolist()
-        return labelled([*prompt[-3 * LONGEST :], *reply], start=min(len(prompt), 3 * LONGEST))
+        if kept is None:
+            return plain
+        prompt, reply = self._prompt(stream, number, kept), plain.labels[plain.labels >= 0].tolist()
+        return labelled([*prompt, *reply], start=len(prompt))
 
 
 def turns(texts: list[str]) -> list[dict]:
@@ -177,8 +179,9 @@ def turns(texts: list[str]) -> list[dict]:
 
 def nearest(stream: Stream, kept: list[int], question: np.ndarray) -> list[int]:
     """The exchanges of the buffer nearest to a question, the nearest last, as the product retrieves them."""
+    count = Settings().retrieve
     similarity = [float(text_embedding(stream.token_embeddings[i]) @ question) for i in kept]
-    return [kept[i] for i in np.argsort(similarity, kind="stable")[-RETRIEVED:]]
+    return [kept[i] for i in np.argsort(similarity, kind="stable")[-count:]]
 
 
 def select(cell: Cell, stream: Stream) -> tuple[list[int], int]:

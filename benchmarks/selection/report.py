@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+BASELINES = ("random", "fifo", "k_center")  # the paper's
 RESAMPLES, INTERVAL = 2000, (2.5, 97.5)
 NAMES = {"all_three": "ours (all three)", "eoe": "EOE only", "dss": "DSS only", "idd": "IDD only"}
 
@@ -63,8 +64,74 @@ def summarize(cells: list[dict], against: str = "random") -> list[dict]:
         if chosen := [m for m in members if "rouge_base" in m]:
             row |= {k: float(np.mean([m["rouge_adapted"][k] for m in chosen])) for k in ("rouge1", "rougeL")}
             row["rouge1_base"] = float(np.mean([m["rouge_base"]["rouge1"] for m in chosen]))
+        if chosen := [m for m in members if "rouge_both" in m]:
+            row["rouge1_both"] = float(np.mean([m["rouge_both"]["rouge1"] for m in chosen]))
         rows.append(row)
     return sorted(rows, key=lambda row: (row["stream"], row["bins"], -row["gain"]))
+
+
+def compare(cells: list[dict], bins: int, default: str) -> list[dict]:
+    """For each data set: the product as it comes (`default` policy, adapter and retrieval) beside its baselines.
+
+    A baseline is an adapter trained on what another policy kept, as the paper has them; the best one by its mean
+    gain counts. The best baseline with our retrieval shows what the policy alone is worth.
+    """
+    plain = [
+        c for c in cells
+        if c["bins"] == bins and not c["paraphrases"] and c["eoe_reading"] == "token" and "retrieval_adapted" in c
+    ]
+    return [
+        _compare(name, [c for c in plain if c["stream"].split("/")[0] == name], default)
+        for name in sorted({c["stream"].split("/")[0] for c in plain})
+    ]
+
+
+def _compare(name: str, cells: list[dict], default: str) -> dict:
+    by_policy = {policy: _by_run(cells, policy) for policy in (default, *BASELINES)}
+    runs = sorted(set.intersection(*(set(found) for found in by_policy.values() if found)))
+    chosen = {policy: [found[run] for run in runs] for policy, found in by_policy.items() if found}
+    baselines = [policy for policy in chosen if policy != default]
+    best, equipped = (
+        max(baselines, key=lambda policy: _pooled(chosen[policy], of).mean()) for of in ("adapted", "retrieval_adapted")
+    )
+    ours, other = _pooled(chosen[default], "retrieval_adapted"), _pooled(chosen[best], "adapted")
+    more, low, high = interval((ours - other)[None])
+    same, same_low, same_high = interval((ours - _pooled(chosen[equipped], "retrieval_adapted"))[None])
+    return {
+        "data": name, "users": len({c["stream"] for c in chosen[default]}), "runs": len(runs), "best": best,
+        "base": float(np.concatenate([c["base"] for c in chosen[default]]).mean()),
+        "best_gain": float(other.mean()), "adapter": float(_pooled(chosen[default], "adapted").mean()),
+        "retrieval": float(_pooled(chosen[default], "retrieval").mean()), "ours": float(ours.mean()),
+        "more": more, "low": low, "high": high, "same": same, "same_low": same_low, "same_high": same_high,
+        "forgetting": float(np.mean([c["probe_adapted"] / c["probe_base"] - 1 for c in chosen[default]])),
+    }
+
+
+def _by_run(cells: list[dict], policy: str) -> dict[tuple[str, int], dict]:
+    return {(c["stream"], c["seed"]): c for c in cells if c["policy"] == policy}
+
+
+def _pooled(cells: list[dict], of: str) -> np.ndarray:
+    """The gain at each held-out exchange of all users, one vector; an exchange's is the mean of its seeds."""
+    streams = sorted({c["stream"] for c in cells})
+    return np.concatenate([gains([c for c in cells if c["stream"] == s], of).mean(axis=0) for s in streams])
+
+
+def comparison(rows: list[dict]) -> str:
+    """`compare` as Markdown."""
+    lines = [
+        "| data set | users | base loss | best baseline | its gain | ours: adapter | retrieval | both | "
+        "both, more than the baseline (95 %) | more than any baseline with retrieval (95 %) | general loss |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for r in rows:
+        lines.append(
+            f"| {r['data']} | {r['users']} | {r['base']:.3f} | {NAMES.get(r['best'], r['best'].replace('_', ' '))} "
+            f"| {r['best_gain']:.3f} | {r['adapter']:.3f} | {r['retrieval']:.3f} | {r['ours']:.3f} "
+            f"| {r['more'] / r['best_gain']:+.0%}: {r['more']:+.3f} ({r['low']:+.3f} .. {r['high']:+.3f}) "
+            f"| {r['same']:+.3f} ({r['same_low']:+.3f} .. {r['same_high']:+.3f}) | {r['forgetting']:+.1%} |"
+        )
+    return "\n".join(lines)
 
 
 def table(rows: list[dict], against: str = "random") -> str:
@@ -78,6 +145,7 @@ def table(rows: list[dict], against: str = "random") -> str:
         over = f"{r['over']:+.3f} ({r['over_low']:+.3f} .. {r['over_high']:+.3f})" if "over" in r else ""
         retrieval = [f"{r[name]:.3f}" if name in r else "" for name in ("retrieval", "retrieval_adapted")]
         rouge = f"{r['rouge1_base']:.3f} -> {r['rouge1']:.3f}" if "rouge1" in r else ""
+        rouge += f", {r['rouge1_both']:.3f} with retrieval" if "rouge1_both" in r else ""
         lines.append(
             f"| {r['stream'].strip('/')} | {r['bins']} | {r['method']} | {r['seeds']} | {r['asked']} "
             f"| {r['gain']:.3f} ({r['low']:.3f} .. {r['high']:.3f}) of {r['base']:.3f} | {over} "

@@ -1,0 +1,44 @@
+"""What the selection benchmark makes of its cells, on cells whose gains are known."""
+
+import numpy as np
+import pytest
+
+from benchmarks.selection.report import compare, comparison, summarize, table
+
+
+def cell(policy, gain, retrieved=0.0, stream="dolly/", seed=0, exchanges=20):
+    noise = np.random.default_rng(exchanges).standard_normal(exchanges)
+    base = 3 + noise
+    return {
+        "stream": stream, "policy": policy, "bins": 32, "paraphrases": 0, "seed": seed, "eoe_reading": "token",
+        "asked": 32, "replaced": 4, "base": list(base), "adapted": list(base - gain - 0.01 * noise),
+        "retrieval": list(base - retrieved), "retrieval_adapted": list(base - gain - retrieved),
+        "probe_base": 3.0, "probe_adapted": 3.03,
+    }
+
+
+def test_a_row_tells_the_gain_its_interval_and_the_difference():
+    cells = [cell("all_three", 0.5, seed=s) for s in range(3)] + [cell("random", 0.2, seed=s) for s in range(3)]
+    ours, random = summarize(cells)
+    assert (ours["method"], ours["seeds"]) == ("ours (all three)", 3)
+    assert ours["gain"] == pytest.approx(0.5, abs=0.01) and ours["low"] <= ours["gain"] <= ours["high"]
+    assert ours["over"] == pytest.approx(0.3, abs=1e-9) and ours["over_low"] > 0.299
+    assert "over" not in random and ours["forgetting"] == pytest.approx(0.01)
+    assert "+0.300 (+0.300 .. +0.300)" in table([ours])
+
+
+def test_the_product_is_held_against_the_best_baseline():
+    cells = [cell("all_three", 0.3, 0.4), cell("random", 0.5, 0.1), cell("k_center", 0.4, 0.1)]
+    (row,) = compare(cells, 32, "all_three")
+    assert (row["best"], row["users"]) == ("random", 1)
+    assert row["best_gain"] == pytest.approx(0.5, abs=0.01) and row["ours"] == pytest.approx(0.7, abs=0.01)
+    assert row["more"] == pytest.approx(0.2, abs=0.01) and row["low"] > 0
+    assert row["same"] == pytest.approx(0.1) and row["forgetting"] == pytest.approx(0.01)
+    assert "| random | 0.49" in comparison([row]) and "+40%" in comparison([row])
+
+
+def test_users_of_a_data_set_count_together_and_only_runs_that_all_have():
+    cells = [cell(p, 0.4, 0.1, f"ubuntu_irc/irc_0{u}") for p in ("all_three", "random") for u in (1, 2)]
+    cells += [cell("all_three", 9.0, 0.1, "ubuntu_irc/irc_03")]  # its baseline has not run yet
+    (row,) = compare(cells, 32, "all_three")
+    assert (row["users"], row["runs"]) == (2, 2) and row["adapter"] == pytest.approx(0.4, abs=0.01)
