@@ -35,7 +35,7 @@ from .rouge import rouge1
 from .rounds import LEAST_ANSWERS, begin_round, open_round
 from .synthesis import SynthesisReport, Synthesizer
 
-DOSES = (1.0, 0.7, 0.5, 0.35)  # strengths of the trained update, tried from the strongest
+DOSES = (1.0, 0.85, 0.7, 0.5, 0.35)  # strengths of the trained update, tried from the strongest
 ADOPTED = "adopted.gguf"  # in the home: an adapter made elsewhere, which training starts from
 PROBE_TOKENS = 96  # of each of the probe's paragraphs
 SETS_PER_BATCH = 4  # answered sets paraphrased together; a stop loses at most their paraphrases
