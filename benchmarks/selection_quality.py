@@ -22,7 +22,7 @@ from selection.report import BASELINES, compare, comparison, draw, summarize, ta
 from selection.streams import DATA, STREAMS, load_stream
 
 HEADLINE = ("all_three", *BASELINES)
-OTHERS = ("diverse", "keep_first", "eoe", "dss", "idd", "all_data")
+OTHERS = ("diverse", "all_data", "eoe", "dss", "idd")
 FEW = ("ubuntu_irc/irc_04", "dolly/", "medquad/", "persona_chat/", "diasafety_safe/")  # one of each data set
 LENGTH, SEEDS, BINS = 200, 5, 32
 CELLS = RESULTS / "selection_cells.jsonl"
@@ -35,17 +35,17 @@ def quick_cells() -> list[Cell]:
 
 
 def all_cells() -> list[Cell]:
-    """The grid, the most telling part first: every data set, then other policies, users, synthesis, sizes, seeds."""
+    """The grid, the most telling part first: every data set, then synthesis, other policies, users, sizes, seeds."""
     users = [stream for stream in STREAMS if stream not in FEW]
     first = [Cell(s, p, BINS, 0, 0, measures_more=True) for s, p in product(FEW, HEADLINE)]
+    synthesis = [Cell(s, p, BINS, k, 0) for k, s, p in product((3, 1, 6), FEW, ("all_three", "random"))]
     others = [Cell(s, p, BINS, 0, 0, measures_more=True) for p, s in product(OTHERS, FEW)]
     others += [Cell(s, "all_three", BINS, 0, 0, "histogram", measures_more=True) for s in FEW]
     more_users = [Cell(s, p, BINS, 0, 0, measures_more=True) for s, p in product(users, HEADLINE)]
-    synthesis = [Cell(s, p, BINS, k, 0) for k, s, p in product((3, 1, 6), FEW, ("all_three", "random"))]
     sizes = [Cell(s, p, bins, 0, 0) for bins, s, p in product((16, 64, 128), FEW, ("all_three", "random"))]
     seeds = [Cell(s, p, BINS, 0, n, measures_more=True) for n, s, p in product(range(1, SEEDS), STREAMS, HEADLINE)]
     seeds += [Cell(s, p, BINS, 0, n) for n, s, p in product(range(1, SEEDS), STREAMS, OTHERS)]
-    return first + others + more_users + synthesis + sizes + seeds
+    return first + synthesis + others + more_users + sizes + seeds
 
 
 def done_cells() -> dict[str, dict]:

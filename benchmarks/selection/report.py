@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-BASELINES = ("random", "fifo", "k_center")  # the paper's
+BASELINES = ("random", "fifo", "k_center", "keep_first")  # the paper's, and the simplest of all
 RESAMPLES, INTERVAL = 2000, (2.5, 97.5)
 NAMES = {"all_three": "ours (all three)", "eoe": "EOE only", "dss": "DSS only", "idd": "IDD only"}
 
@@ -154,27 +154,35 @@ def table(rows: list[dict], against: str = "random") -> str:
     return "\n".join(lines)
 
 
-def draw(rows: list[dict], path: Path) -> None:
-    """The gains of each stream as points with their intervals."""
+def draw(rows: list[dict], path: Path, columns: int = 5) -> None:
+    """The gains of each stream as points with their intervals; rings where retrieval was there as well."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
     streams = sorted({(r["stream"], r["bins"]) for r in rows})
-    methods = sorted({r["method"] for r in rows})
-    figure, panels = pyplot.subplots(
-        1, len(streams), figsize=(2.5 + 2.2 * len(streams), 0.8 + 0.35 * len(methods)), sharey=True, squeeze=False,
+    methods = sorted({r["method"] for r in rows}, reverse=True)
+    columns, lines = min(columns, len(streams)), -(-len(streams) // columns)
+    figure, grid = pyplot.subplots(
+        lines, columns, figsize=(2.5 + 2.2 * columns, lines * (1 + 0.35 * len(methods))), sharey=True, squeeze=False,
         layout="constrained",
     )
-    for axes, (stream, bins) in zip(panels[0], streams):
+    for axes, (stream, bins) in zip(grid.flat, streams):
         for r in (r for r in rows if (r["stream"], r["bins"]) == (stream, bins)):
             at = methods.index(r["method"])
             axes.plot([r["low"], r["high"]], [at, at], color="tab:blue")
-            axes.plot(r["gain"], at, "o", color="tab:blue")
+            axes.plot(r["gain"], at, "o", color="tab:blue", label="adapter")
+            if "retrieval_adapted" in r:
+                axes.plot(r["retrieval_adapted"], at, "o", mfc="none", color="tab:orange", label="with retrieval")
         axes.axvline(0, color="0.7", linewidth=1)
         axes.set(title=f"{stream.strip('/')}, {bins} bins", xlabel="nats per token")
-    panels[0][0].set_yticks(range(len(methods)), methods)
+    for unused in grid.flat[len(streams) :]:
+        unused.remove()
+    grid[0][0].set_yticks(range(len(methods)), methods)
+    handles, labels = grid[0][0].get_legend_handles_labels()
+    found = dict(zip(labels, handles))
+    figure.legend(found.values(), found, loc="outside lower center", ncols=2, frameon=False)
     figure.suptitle("held-out loss below the untouched base, 95 % intervals")
     figure.savefig(path, dpi=110)
     pyplot.close(figure)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.selection.report import compare, comparison, summarize, table
+from benchmarks.selection.report import compare, comparison, draw, summarize, table
 
 
 def cell(policy, gain, retrieved=0.0, stream="dolly/", seed=0, exchanges=20):
@@ -42,3 +42,13 @@ def test_users_of_a_data_set_count_together_and_only_runs_that_all_have():
     cells += [cell("all_three", 9.0, 0.1, "ubuntu_irc/irc_03")]  # its baseline has not run yet
     (row,) = compare(cells, 32, "all_three")
     assert (row["users"], row["runs"]) == (2, 2) and row["adapter"] == pytest.approx(0.4, abs=0.01)
+
+
+def test_the_picture_takes_as_many_lines_as_it_needs(tmp_path):
+    from matplotlib import image
+
+    rows = summarize([cell("random", 0.4, 0.1, f"user {n}") for n in range(6)])
+    draw(rows, tmp_path / "two.png", columns=3)
+    draw(rows[:3], tmp_path / "one.png", columns=3)
+    two, one = (image.imread(tmp_path / name).shape[0] for name in ("two.png", "one.png"))
+    assert two > 1.5 * one
