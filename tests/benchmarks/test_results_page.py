@@ -30,7 +30,7 @@ def test_every_result_is_on_the_page():
 
 
 @pytest.mark.parametrize("case, row", [
-    ("256, one set", "256 tokens, one set"), ("512, one set", "512 tokens, one set"), ("512, story", "5 exchanges"),
+    ("256, one set", "256 tokens, one set"), ("512, one set", "512 tokens, one set"), ("512, story", "5 sets"),
 ])
 def test_the_training_table(case, row):
     found = result("train_speed")["cases"][case]
@@ -38,7 +38,8 @@ def test_the_training_table(case, row):
     ours, theirs = found["ours"], found["torch_fp32"]
     assert f"| {ours['seconds']:.2f} | {theirs['seconds']:.2f}" in line
     assert f"{theirs['ours_is_faster_by']:.1f}x" in line
-    assert f"| {found['ours_small']['peak_mb']:,} | {theirs['peak_mb']:,} |" in line
+    first, later = (found[side]["seconds"] for side in ("default_first", "default_later"))
+    assert f"| {found['ours_small']['peak_mb']:,} | {theirs['peak_mb']:,} | {first:.2f} | {later:.2f} |" in line
     assert f"commit {result('train_speed')['machine']['commit']}" in README
 
 
@@ -46,6 +47,7 @@ def test_the_sentences():
     quality, resume, faults = result("train_quality"), result("train_resume"), result("faults")
     assert f"{quality['idletune']['before']:.3f} -> {quality['idletune']['after']:.3f}" in README
     assert f"({quality['apart']:.3%} apart" in README
+    assert f"with the settings as they come it falls to {quality['as_it_comes']['after']:.3f}" in README
     assert f"Of {resume['kills']} trainings killed" in README
     assert f"{resume['bit_identical']} resumed to the same" in README
     kinds = ("kills", "disk_full", "torn_writes")
@@ -58,6 +60,17 @@ def test_the_sentences():
     assert sum(faults[kind]["answers_lost"] for kind in kinds) == 0
     observed = result("observe_cost")
     assert f"{observed['observe_ms']:.1f} ms, {observed['observe_share']:.1%} of the time" in README
+
+
+def test_the_selection_table():
+    found = result("selection")
+    assert f"{found['cells']} of {found['of']} cells" in README
+    lines = (ROOT / "README.md").read_text().splitlines()
+    for row in found["compared"]:
+        gains = " | ".join(f"{row[key]:.3f}" for key in ("adapter", "retrieval", "ours"))
+        name, best = (row[key].replace("_", " ") for key in ("data", "best"))
+        over = f"{row['more']:+.3f} ({row['low']:+.3f} .. {row['high']:+.3f})"
+        assert f"| {name} | {row['base']:.3f} | {best} {row['best_gain']:.3f} | {gains} | {over} |" in lines
 
 
 def test_the_latency_sentence():
