@@ -202,17 +202,12 @@ class Learning:
         return Trainer(self._layers(lora, report.plan), examples, settings, self.checkpoint, self.files)
 
     def _new_lora(self) -> Lora:
-        """Where training starts: the adapter that serves (`warm_start`), an adopted one of the form that the
-        settings ask for, or one without effect."""
-        s, current, adopted = self.settings, self.adapters.current(), self.store.home / ADOPTED
-        if s.warm_start and current is not None:
+        """Where training starts: the adapter that serves (`warm_start`), an adopted one, both in their own form, or
+        one without effect in the form that the settings ask for."""
+        current, adopted = self.adapters.current(), self.store.home / ADOPTED
+        if self.settings.warm_start and current is not None:
             return self._read(current)
-        lora = Lora.from_settings(self.shape, s)
-        if adopted.is_file():
-            theirs = read_adapter(adopted, self.shape)
-            if (theirs.rank, theirs.names, theirs.first) == (lora.rank, lora.names, lora.first):
-                return theirs
-        return lora
+        return read_adapter(adopted, self.shape) if adopted.is_file() else Lora.from_settings(self.shape, self.settings)
 
     def _read(self, adapter: AdapterVersion) -> Lora:
         with self.adapters.readable(adapter) as path:

@@ -76,7 +76,7 @@ def test_a_round_that_lost_a_set_begins_anew(open_runtime):
 
 
 def test_what_was_rejected_is_not_tried_again_without_new_answers(open_runtime):
-    with open_runtime(Settings(**{**vars(SETTINGS), "probe_tolerance": 0.0, "learning_rate": 0.05})) as runtime:
+    with open_runtime(Settings(**{**vars(SETTINGS), "learning_rate": 0.0})) as runtime:
         observe(runtime, 10)
         answer_all(runtime)
         assert not runtime.learn().verdict.promoted
