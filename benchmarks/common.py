@@ -59,18 +59,17 @@ def make_layers(model: Path, row_tokens: int, memory_mb: int, threads: int, sett
     from idletune.model.gguf_file import GgufFile
     from idletune.settings import Settings
     from idletune.training.graph_files import find_graphs
+    from idletune.training.int8 import on_int8
     from idletune.training.layers import Layers
     from idletune.training.lora import Lora
     from idletune.training.plan import plan_memory
     from idletune.training.shape import ModelShape
-    from idletune.training.weights import Weights
 
     file = GgufFile(model)
     shape = ModelShape.of(file)
     graphs = find_graphs(shape.block, [model.parent / "training"])
-    lora = Lora.from_settings(shape, settings or Settings(rank=8, alpha=16.0, top_share=1.0))
-    plan = plan_memory(lora, graphs, row_tokens, memory_mb)
-    weights = Weights(
-        file, shape, graphs.vectors, threads=threads, resident=plan.resident, resident_output=plan.resident_output
-    )
-    return Layers(weights, graphs, lora, threads=threads, recompute=plan.recompute), plan
+    settings = settings or Settings(rank=8, alpha=16.0, top_share=1.0)
+    lora = Lora.from_settings(shape, settings)
+    int8 = on_int8(settings.products, graphs, threads)
+    plan = plan_memory(lora, graphs, row_tokens, memory_mb, int8=int8)
+    return Layers.planned(file, graphs, lora, plan, threads), plan

@@ -69,6 +69,10 @@ class Settings:
     row_tokens: int = setting(256, "tokens packed into a training row", least=16, most=MOST_TOKENS)
     example_tokens: int = setting(256, "tokens of one dialogue set; longer ones are cut", least=16, most=MOST_TOKENS)
     memory_mb: int = setting(420, "memory the trainer may take, in MB", least=1, most=2**24)
+    products: str = setting(
+        "auto", "arithmetic of training's frozen products; auto = int8 where the processor has instructions for it",
+        ("auto", "float32", "int8"),
+    )
     # gate
     held_out_share: float = setting(0.2, "share of answered sets kept out of training for the gate", least=0, most=0.5)
     probe_tolerance: float = setting(0.01, "relative rise of the general loss that is still accepted", least=0, most=99)

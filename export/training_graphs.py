@@ -17,17 +17,25 @@ from pathlib import Path
 import onnx
 import torch
 import torch.nn.functional as F
+from idletune.training.int8 import INT8_LINEARS
 from idletune.training.shape import ATTENTION, LINEARS, BlockShape
+from onnxscript import opset20
 from torch._decomp import core_aten_decompositions
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from .architectures import ARCHITECTURES, Block, Rows
+from .int8_graphs import with_int8_products
 
 logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of absent packages that have no part in this
 
 OPSET = 20
 VARIANTS = {"attention": ATTENTION, "all": LINEARS}  # which linear layers may carry an adapter
 ROW_INPUTS = tuple(field.name for field in fields(Rows))
+
+
+def onnx_matmul(a, b):
+    """architectures.attention.matmul, for torch.onnx."""
+    return opset20.MatMul(a, b)
 
 
 class _Call(torch.nn.Module):
@@ -69,6 +77,7 @@ def _trace(function, example, outputs, arguments, dimensions):
     return torch.onnx.export(
         _Call(traced).eval(), example, dynamo=True, opset_version=OPSET, verify=False, optimize=True,
         input_names=list(arguments), output_names=outputs, dynamic_shapes=(free,),
+        custom_translation_table={torch.ops.idletune.matmul.default: onnx_matmul},
     )
 
 
@@ -115,6 +124,14 @@ def block_inputs(block: Block, targets) -> tuple[dict, dict]:
     return inputs, free
 
 
+def export_block_graph(function, arguments: dict, outputs: list[str], dimensions: dict, folder: Path, side: str):
+    """Write block_<side>.onnx, and beside it the same with frozen products on int8."""
+    path = folder / f"block_{side}.onnx"
+    export_graph(function, arguments, outputs, dimensions, path)
+    linears = {name: tuple(arguments[name].shape) for name in INT8_LINEARS}
+    onnx.save(with_int8_products(onnx.load(path), linears, side), folder / f"block_{side}_int8.onnx")
+
+
 def unflatten(block: Block, names, values, targets):
     """The graph's flat inputs as the architecture's arguments: x, w, lora, scale, rows."""
     named = dict(zip(names, values))
@@ -124,14 +141,14 @@ def unflatten(block: Block, names, values, targets):
 
 
 def export_block(block: Block, targets, folder: Path) -> None:
-    """Write block_forward.onnx and block_backward.onnx for adapters on `targets`."""
+    """Write the graphs block_forward and block_backward for adapters on `targets`."""
     inputs, free = block_inputs(block, targets)
     names = list(inputs)
 
     def forward(*values):
         return block.forward(*unflatten(block, names, values, targets))
 
-    export_graph(forward, inputs, ["y", *block.saved], free, folder / "block_forward.onnx")
+    export_block_graph(forward, inputs, ["y", *block.saved], free, folder, "forward")
 
     saved = {name: torch.randn(len(inputs["x"]), width) for name, width in block.saved_widths().items()}
     free |= {name: free["x"] for name in saved}
@@ -143,7 +160,7 @@ def export_block(block: Block, targets, folder: Path) -> None:
         return (dx, *(gradient for target in targets for gradient in lora[target]))
 
     outputs = ["dx", *(f"{target}.{side}" for target in targets for side in ("d_lora_a", "d_lora_b"))]
-    export_graph(backward, arguments, outputs, free, folder / "block_backward.onnx")
+    export_block_graph(backward, arguments, outputs, free, folder, "backward")
 
 
 class Head:

@@ -240,9 +240,12 @@ def measure_training(job: dict, samples: Samples) -> dict:
 
 def measure_parity(job: dict, samples: Samples) -> dict:
     """Losses that must be the same on every machine: the base in both engines, then a few training steps."""
+    from dataclasses import replace
+
     with opened(job) as runtime:
         examples = [runtime.model.encode_text(text, longest=PARITY_TOKENS) for text in (QUESTION, LONG_QUESTION)]
-        # One thread: sums are taken in one order wherever it runs.
+        # One thread: sums are taken in one order wherever it runs. On int8 the last bit of a sum can move a code.
+        runtime.settings = replace(runtime.settings, products="float32")
         trainer = new_trainer(runtime, {**job, "threads": 1}, examples, epochs=PARITY_STEPS)
         before, count = trainer.evaluate(examples)
         engine, _ = runtime.model.negative_log_likelihood(examples)
@@ -259,8 +262,8 @@ def measure_loop(job: dict, samples: Samples) -> dict:
     with opened(job) as runtime:
         # A random model has no general language to lose, and its loss falls to nearly nothing, where engines differ.
         runtime.settings = replace(
-            runtime.settings, threads=1, epochs=4, learning_rate=0.01, rank=4, alpha=8.0, paraphrases=0,
-            probe_tolerance=10.0, engine_tolerance=0.3, row_tokens=128)
+            runtime.settings, threads=1, products="float32", epochs=4, learning_rate=0.01, rank=4, alpha=8.0,
+            paraphrases=0, probe_tolerance=10.0, engine_tolerance=0.3, row_tokens=128)
         asked = [{"role": "user", "content": QUESTION}]
         reply = runtime.model.chat(asked, max_tokens=8, temperature=0, top_p=1, seed=0)
         for number in range(8):
@@ -311,21 +314,20 @@ def new_trainer(runtime, job: dict, examples: list, epochs: int):
 
     from idletune.model.gguf_file import GgufFile
     from idletune.training.graph_files import find_graphs
+    from idletune.training.int8 import on_int8
     from idletune.training.layers import Layers
     from idletune.training.lora import Lora
     from idletune.training.plan import plan_memory
     from idletune.training.shape import ModelShape
     from idletune.training.trainer import Trainer
-    from idletune.training.weights import Weights
 
     s, file = replace(runtime.settings, epochs=epochs, threads=job["threads"]), GgufFile(Path(job["model"]))
     shape = ModelShape.of(file)
     graphs = find_graphs(shape.block, [Path(job["model"]).parent / "training"])
     lora = Lora.from_settings(shape, s)
-    plan = plan_memory(lora, graphs, s.row_tokens, s.memory_mb)
-    weights = Weights(
-        file, shape, graphs.vectors, threads=s.threads, resident=plan.resident, resident_output=plan.resident_output)
-    return Trainer(Layers(weights, graphs, lora, threads=s.threads, recompute=plan.recompute), examples, s)
+    int8 = on_int8(s.products, graphs, s.threads)
+    plan = plan_memory(lora, graphs, s.row_tokens, s.memory_mb, int8=int8)
+    return Trainer(Layers.planned(file, graphs, lora, plan, s.threads), examples, s)
 
 
 def environment() -> dict:

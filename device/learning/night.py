@@ -20,13 +20,13 @@ from ..settings import Settings
 from ..state.files import CHECKPOINT, Files
 from ..state.store import Store
 from ..training.graph_files import find_graphs
+from ..training.int8 import on_int8
 from ..training.layers import Layers
 from ..training.lora import Lora, read_adapter
 from ..training.plan import MemoryPlan, plan_memory
 from ..training.rows import Example
 from ..training.shape import ModelShape
 from ..training.trainer import Trainer, evaluate
-from ..training.weights import Weights
 from .adapters import Adapters, AdapterVersion
 from .gate import Evidence, Verdict, judge
 from .measures import Measures, measures_key
@@ -216,19 +216,15 @@ class Learning:
     def _plan(self, lora: Lora, cached_tokens: int = 0) -> MemoryPlan:
         s = self.settings
         longest = max(s.row_tokens, s.example_tokens)
-        return plan_memory(lora, self.graphs, longest, s.memory_mb, cached_tokens, shortest=s.example_tokens)
+        int8 = on_int8(s.products, self.graphs, s.threads)
+        return plan_memory(lora, self.graphs, longest, s.memory_mb, cached_tokens, s.example_tokens, int8)
 
     def _settings(self, plan: MemoryPlan) -> Settings:
         """The settings with rows as long as the memory allows."""
         return replace(self.settings, row_tokens=min(self.settings.row_tokens, plan.row_tokens))
 
     def _layers(self, lora: Lora, plan: MemoryPlan) -> Layers:
-        threads = self.settings.threads
-        weights = Weights(
-            self.gguf, self.shape, self.graphs.vectors, threads=threads,
-            resident=plan.resident, resident_output=plan.resident_output,
-        )
-        return Layers(weights, self.graphs, lora, threads=threads, recompute=plan.recompute)
+        return Layers.planned(self.gguf, self.graphs, lora, plan, self.settings.threads)
 
     def _train(self, trainer: Trainer, report: LearningReport, bars) -> None:
         if not self._resumed(trainer):

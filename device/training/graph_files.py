@@ -20,6 +20,11 @@ class GraphFiles:
     saved: dict[str, int]
     rotary: str
 
+    @property
+    def int8(self) -> bool:
+        """Whether there are graphs for products on int8; folders exported by earlier versions have none."""
+        return bool([*self.folder.glob("*/block_backward_int8.onnx")])
+
 
 def find_graphs(shape: BlockShape, folders: list[Path] = ()) -> GraphFiles:
     """The training graphs exported for `shape`; UsageError when there are none."""

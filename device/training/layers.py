@@ -3,16 +3,20 @@
 Memory is one layer's weights plus what is kept per layer. Two ways, with the same arithmetic:
 - saved: the forward pass keeps every product with a frozen weight; the backward pass repeats none;
 - recompute: only each layer's input is kept, and the forward graph runs once more per layer.
+Training passes through the layers with adapters may take the frozen products on int8; losses are always float32.
 Layers below the first that carries an adapter are walked upwards only, and nothing of them is kept.
 """
 
 import numpy as np
 
 from ..errors import DamagedDataError
+from ..model.gguf_file import GgufFile
 from .graph import Graph
 from .graph_files import GraphFiles
 from .head import Head
+from .int8 import Int8Weights
 from .lora import Lora
+from .plan import MemoryPlan
 from .rows import Row, rotary_angles, rotary_turn
 from .shape import ATTENTION, Attention, ModelShape
 from .weights import Weights
@@ -35,15 +39,26 @@ class Arena:
 class Layers:
     """Runs the training graphs of a model over its layers."""
 
-    def __init__(self, weights: Weights, graphs: GraphFiles, lora: Lora, *, threads: int, recompute: bool):
+    def __init__(
+        self, weights: Weights, graphs: GraphFiles, lora: Lora, *, threads: int, recompute: bool, int8: bool = False
+    ):
         self.shape: ModelShape = weights.shape
-        self.weights, self.graphs, self.lora, self.recompute = weights, graphs, lora, recompute
-        variant = "attention" if set(lora.names) <= set(ATTENTION) else "all"
-        self._forward = Graph(graphs.folder / variant / "block_forward.onnx", threads)
-        self._backward = Graph(graphs.folder / variant / "block_backward.onnx", threads)
+        self.weights, self.graphs, self.lora, self.recompute, self.int8 = weights, graphs, lora, recompute, int8
+        folder = graphs.folder / ("attention" if set(lora.names) <= set(ATTENTION) else "all")
+        self._forward = Graph(folder / "block_forward.onnx", threads)
+        self._training_forward = Graph(folder / "block_forward_int8.onnx", threads) if int8 else self._forward
+        self._training_backward = Graph(folder / f"block_backward{'_int8' if int8 else ''}.onnx", threads)
+        self._training_weights = Int8Weights(weights, threads) if int8 else weights
         self._head = Head(weights, graphs.folder, threads)
         self._arena = Arena()
         self._untrained = self._zero_adapters()
+
+    @classmethod
+    def planned(cls, gguf: GgufFile, graphs: GraphFiles, lora: Lora, plan: MemoryPlan, threads: int) -> "Layers":
+        """As a plan says, over the weights of a file."""
+        resident = {"resident": plan.resident, "resident_output": plan.resident_output}
+        weights = Weights(gguf, lora.shape, graphs.vectors, threads=threads, **resident)
+        return cls(weights, graphs, lora, threads=threads, recompute=plan.recompute, int8=plan.int8)
 
     def entering(self, row: Row) -> np.ndarray:
         """What enters the first layer with an adapter: float32 (T, hidden). It does not change with training."""
@@ -74,7 +89,8 @@ class Layers:
         """Through some layers, keeping nothing."""
         for number in numbers:
             y = self._arena.take(("walk", number % 2), x.shape)
-            self._forward.run({"x": x, **common.of(number), **self._parameters(number)}, {"y": y})
+            feeds = {"x": x, **common.of(number), **self.weights.layer(number), **self._adapter(number)}
+            self._forward.run(feeds, {"y": y})
             x = y
         return x
 
@@ -86,19 +102,18 @@ class Layers:
             x = inputs[number]
             y = inputs[number + 1] = self._arena.take(("y", number), x.shape)
             saved[number] = {} if self.recompute else self._saved_arrays(number, len(x))
-            feeds = {"x": x, **common.of(number), **self._parameters(number)}
-            self._forward.run(feeds, {"y": y, **saved[number]})
+            self._training_forward.run(self._feeds(number, x, common), {"y": y, **saved[number]})
         return inputs, saved, common
 
     def _step_down(self, number, dx, x, saved, common, collected) -> np.ndarray:
-        feeds = {"x": x, **common.of(number), **self._parameters(number)}
+        feeds = self._feeds(number, x, common)
         if self.recompute:
             saved = self._saved_arrays(0, len(x))
-            self._forward.run(feeds, saved)
+            self._training_forward.run(feeds, saved)
         below = self._arena.take(("dx", number % 2), x.shape)
         grads = {name: self._arena.take(name, view.shape) for name, view in self._adapter(number).items()}
         outputs = {_gradient_name(name): array for name, array in grads.items()}
-        self._backward.run({"dy": dx, **feeds, **saved}, {"dx": below, **outputs})
+        self._training_backward.run({"dy": dx, **feeds, **saved}, {"dx": below, **outputs})
         for name, view in collected.items():
             view += grads[name]
         return below
@@ -111,8 +126,9 @@ class Layers:
         dx[at] = d
         return total, dx
 
-    def _parameters(self, number: int) -> dict[str, np.ndarray]:
-        return {**self.weights.layer(number), **self._adapter(number)}
+    def _feeds(self, number: int, x: np.ndarray, common: "RowInputs") -> dict[str, np.ndarray]:
+        """A layer's inputs in a training pass."""
+        return {"x": x, **common.of(number), **self._training_weights.layer(number), **self._adapter(number)}
 
     def _adapter(self, number: int) -> dict[str, np.ndarray]:
         return {**self._untrained, **self.lora.layers[number]}

@@ -1,7 +1,8 @@
 """Fits training into a memory budget: what is kept, what is computed again, and what that comes to.
 
-From fast to small: every frozen product saved or each layer recomputed; as many layers as fit kept
-unpacked, then the output matrix; the rest is unpacked when its turn comes. None of it changes a result.
+From fast to small: frozen weights as int8, where the processor has instructions for them (a choice of arithmetic,
+which a run keeps to), or as float32; every frozen product saved or each layer recomputed; as many layers as fit kept
+unpacked, then the output matrix; the rest is unpacked when its turn comes. None of the latter changes a result.
 Only where even the smallest of these does not fit are rows made shorter, down to the longest dialogue set
 allowed: that is the same training in more and smaller steps.
 """
@@ -11,11 +12,13 @@ from dataclasses import dataclass
 
 from ..errors import UsageError
 from .graph_files import GraphFiles
+from .int8 import INT8_LINEARS
 from .lora import Lora
 from .weights import CHUNK_WEIGHTS, OUTPUT_ROWS
 
 MB = 1_000_000
 FLOAT = 4
+INT8_COPIES = 2 / FLOAT  # codes for the way up and for the way down, counted in float32 values
 BLOCK_TEMPORARIES = 9  # (tokens, feed_forward) arrays alive at once inside the backward graph
 SCORE_TEMPORARIES = 7  # (heads, tokens, tokens) arrays alive at once in attention, at worst
 LOGIT_TEMPORARIES = 3  # (tokens, OUTPUT_ROWS) arrays alive at once in the head
@@ -30,51 +33,59 @@ class MemoryPlan:
     """How to train within a budget; `megabytes` is the estimate for the trainer alone."""
 
     row_tokens: int
+    int8: bool  # frozen products of the trained layers on int8
     recompute: bool
-    resident: range  # layers that stay unpacked
+    resident: range  # layers that stay unpacked as float32
     resident_output: bool
     megabytes: int
 
     def __str__(self) -> str:
         kept = "recomputes each layer" if self.recompute else "saves every frozen product"
-        output = " and the output matrix" if self.resident_output else ""
-        return (
-            f"rows of {self.row_tokens} tokens, {kept}, {len(self.resident)} layers{output} stay unpacked, "
-            f"about {self.megabytes} MB"
-        )
+        output = ["the output matrix"] if self.resident_output else []
+        unpacked = output if self.int8 else [f"{len(self.resident)} layers", *output]
+        return ", ".join([
+            f"rows of {self.row_tokens} tokens", kept, *(["frozen products on int8"] if self.int8 else []),
+            *([f"keeps {' and '.join(unpacked)} unpacked"] if unpacked else []), f"about {self.megabytes} MB",
+        ])
 
 
 def plan_memory(
-    lora: Lora, graphs: GraphFiles, row_tokens: int, memory_mb: int, cached_tokens: int = 0, shortest: int | None = None
+    lora: Lora, graphs: GraphFiles, row_tokens: int, memory_mb: int, cached_tokens: int = 0,
+    shortest: int | None = None, int8: bool = False,
 ) -> MemoryPlan:
     """The fastest plan within `memory_mb`; UsageError names the smallest budget that would work.
 
-    `cached_tokens`: of all examples, whose values at the first trained layer are kept. `shortest`: rows may
-    be made shorter down to that many tokens (default: not at all).
+    `int8`: frozen products may be taken on int8. `cached_tokens`: of all examples, whose values at the first
+    trained layer are kept. `shortest`: rows may be made shorter down to that many tokens (default: not at all).
     """
     def sizes(tokens: int) -> Sizes:
         return Sizes(lora, graphs, tokens, cached_tokens if lora.first else 0)
 
-    for recompute in (False, True):
-        if sizes(row_tokens).least(recompute) <= memory_mb:
-            return _fill(sizes(row_tokens), recompute, memory_mb)
+    for on_int8 in (True, False) if int8 else (False,):
+        for recompute in (False, True):
+            if sizes(row_tokens).least(recompute, on_int8) <= memory_mb:
+                return _fill(sizes(row_tokens), recompute, on_int8, memory_mb)
     shortest = min(shortest or row_tokens, row_tokens)
     fitting = [n for n in range(shortest, row_tokens) if sizes(n).least(recompute=True) <= memory_mb]
     if fitting:
-        return _fill(sizes(fitting[-1]), True, memory_mb)
+        return _fill(sizes(fitting[-1]), True, False, memory_mb)
     raise UsageError(
         f"a memory budget of {memory_mb} MB is too small for rows of {shortest} tokens; give at least "
         f"{sizes(shortest).least(recompute=True)} MB (setting memory_mb) or shorter sets (row_tokens, example_tokens)"
     )
 
 
-def _fill(sizes: "Sizes", recompute: bool, memory_mb: int) -> MemoryPlan:
-    """Spend what is left on unpacked layers, from the top (those are needed twice), then on the output matrix."""
+def _fill(sizes: "Sizes", recompute: bool, int8: bool, memory_mb: int) -> MemoryPlan:
+    """Spend what is left on unpacked layers, from the top (those are needed twice), then on the output matrix.
+
+    On int8 the trained layers are kept anyway, and the others are needed once an epoch at most.
+    """
     layers = sizes.lora.shape.layers
-    count = sum(sizes.megabytes(recompute, n, False) <= memory_mb for n in range(1, layers + 1))
-    output = count == layers and sizes.megabytes(recompute, count, True) <= memory_mb
-    megabytes = sizes.megabytes(recompute, count, output)
-    return MemoryPlan(sizes.row_tokens, recompute, range(layers - count, layers), output, megabytes)
+    wanted = 0 if int8 else layers
+    count = sum(sizes.megabytes(recompute, n, False, int8) <= memory_mb for n in range(1, wanted + 1))
+    output = count == wanted and sizes.megabytes(recompute, count, True, int8) <= memory_mb
+    megabytes = sizes.megabytes(recompute, count, output, int8)
+    return MemoryPlan(sizes.row_tokens, int8, recompute, range(layers - count, layers), output, megabytes)
 
 
 @dataclass(frozen=True)
@@ -86,20 +97,28 @@ class Sizes:
     row_tokens: int
     cached_tokens: int
 
-    def least(self, recompute: bool) -> int:
+    def least(self, recompute: bool, int8: bool = False) -> int:
         """MB with nothing kept unpacked."""
-        return self.megabytes(recompute, 0, False)
+        return self.megabytes(recompute, 0, False, int8)
 
-    def megabytes(self, recompute: bool, resident_layers: int, resident_output: bool) -> int:
+    def megabytes(self, recompute: bool, resident_layers: int, resident_output: bool, int8: bool) -> int:
         values = self.weights(resident_layers, resident_output) + self.kept(recompute) + self.inner()
-        return math.ceil(values * FLOAT / MB) + GRAPHS_MB
+        return math.ceil((values + int8 * self.codes()) * FLOAT / MB) + GRAPHS_MB
 
     def weights(self, resident_layers: int, resident_output: bool) -> float:
         shape = self.lora.shape
-        layer = sum(rows * columns for rows, columns in shape.linear_shapes().values())
+        layer = sum(self._linears().values())
         output = shape.vocabulary if resident_output else min(OUTPUT_ROWS, shape.vocabulary)
         streamed = shape.layers - resident_layers
         return layer * (resident_layers + min(1, streamed) + streamed * SCALES_SHARE) + output * shape.hidden
+
+    def codes(self) -> float:
+        """The trained layers' weights with INT8_LINEARS as codes."""
+        layer = sum(n * (INT8_COPIES if name in INT8_LINEARS else 1) for name, n in self._linears().items())
+        return layer * (self.lora.shape.layers - self.lora.first)
+
+    def _linears(self) -> dict[str, int]:
+        return {name: rows * columns for name, (rows, columns) in self.lora.shape.linear_shapes().items()}
 
     def kept(self, recompute: bool) -> int:
         """Values that outlive a layer: saved products, layer inputs, cached activations, the adapter."""

@@ -142,7 +142,8 @@ class Trainer:
         """Changes with the data, the adapter's form and start, or any setting that training depends on."""
         s, digest = self.settings, hashlib.sha256()
         form = [s.seed, s.epochs, s.learning_rate, s.weight_decay, s.clip_norm, s.row_tokens, s.accumulate, s.dropout]
-        digest.update(json.dumps([form, self.lora.targets, self.lora.rank, self.lora.alpha, self.lora.first]).encode())
+        adapter = [self.lora.targets, self.lora.rank, self.lora.alpha, self.lora.first]
+        digest.update(json.dumps([*form, *adapter, self.layers.int8]).encode())
         digest.update(self.lora.flat.tobytes())
         for example in self.examples:
             digest.update(example.tokens.astype(np.int32).tobytes() + b"|")

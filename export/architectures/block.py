@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from idletune.training.shape import ATTENTION, BlockShape
 
+from .attention import Attention
+
 
 class Silu(torch.autograd.Function):
     """x * sigmoid(x), with a gradient of few steps: each one reads and writes a whole (T, feed_forward)."""
@@ -27,6 +29,24 @@ class Silu(torch.autograd.Function):
         s = torch.sigmoid(x)
         y = x * s
         return gradient * (s + y - y * s)
+
+
+class RmsNorm(torch.autograd.Function):
+    """x / sqrt(mean(x^2) + eps) * weight, with a gradient of few steps; the frozen weight has none."""
+
+    @staticmethod
+    def forward(ctx, x, weight, eps):
+        ctx.save_for_backward(x, weight)
+        ctx.eps = eps
+        return x * torch.rsqrt((x * x).mean(-1, keepdim=True) + eps) * weight
+
+    @staticmethod
+    def backward(ctx, gradient):
+        x, weight = ctx.saved_tensors
+        shrink = torch.rsqrt((x * x).mean(-1, keepdim=True) + ctx.eps)
+        d = gradient * weight
+        along = (d * x).mean(-1, keepdim=True) * (shrink * shrink)
+        return (d - x * along) * shrink, None, None
 
 
 class Slots(torch.autograd.Function):
@@ -90,7 +110,7 @@ class Block:
     """
 
     vectors: tuple[str, ...] = ("attn_norm", "ffn_norm")
-    saved: tuple[str, ...] = ("q", "k", "v", "o", "middle", "gate", "up")
+    saved: tuple[str, ...] = ("q", "k", "v", "o", "log_sums", "middle", "gate", "up")
     rotary = "halves"
 
     def __init__(self, shape: BlockShape):
@@ -106,14 +126,14 @@ class Block:
         """Width of each saved value, a float32 (T, width)."""
         s = self.shape
         q, kv, h, f = s.heads * s.head_dim, s.kv_heads * s.head_dim, s.hidden, s.feed_forward
-        widths = dict(q=q, k=kv, v=kv, o=q, mixed=h, middle=h, gate=f, up=f, narrowed=h)
+        widths = dict(q=q, k=kv, v=kv, o=q, log_sums=s.heads, mixed=h, middle=h, gate=f, up=f, narrowed=h)
         return {name: widths[name] for name in self.saved}
 
     def activate(self, gate):
         return Silu.apply(gate)
 
     def norm(self, x, weight):
-        return x * torch.rsqrt((x * x).mean(-1, keepdim=True) + self.shape.rms_eps) * weight
+        return RmsNorm.apply(x, weight, self.shape.rms_eps)
 
     def linear(self, x, name, w, lora, scale):
         y = F.linear(x, w[name])
@@ -136,23 +156,35 @@ class Block:
         turned = x * rows.cos.unsqueeze(1) + torch.matmul(x, rows.turn) * rows.sin.unsqueeze(1)
         return turned.reshape(-1, heads * self.shape.head_dim)
 
-    def attend(self, q, k, v, w, rows: Rows):
+    def attend(self, q, k, v, w, rows: Rows, log_sums=None, dots=None):
+        """Returns o (T, heads * head_dim) and log_sums (T, heads); backwards it takes those, and dots (T, heads)."""
         s, (b, n), m = self.shape, rows.slots.shape, rows.keys.shape[1]
         group = s.heads // s.kv_heads
         order, keys = rows.slots.reshape(-1), (rows.keys, rows.key_places, rows.shared)
+
+        def by_head(values, tokens, each, width):  # `each` rows of a head for a token
+            values = values.reshape(b, tokens, s.kv_heads, each * width).transpose(1, 2)
+            return values.reshape(b, s.kv_heads, tokens * each, width)
+
         q = Slots.apply(self.rotate(q, s.heads, w, "attn_q_norm", rows), order, rows.places)
         k = Keys.apply(self.rotate(k, s.kv_heads, w, "attn_k_norm", rows), *keys)
         v = Keys.apply(v, *keys)
-        # Grouped queries share their key: fold the group into the rows of one product, no copies of K and V.
-        q = q.reshape(b, n, s.kv_heads, group, s.head_dim).permute(0, 2, 3, 1, 4)
-        q = (q * (1 / math.sqrt(s.head_dim))).reshape(b * s.kv_heads, group * n, s.head_dim)
-        k = k.reshape(b, m, s.kv_heads, s.head_dim).permute(0, 2, 3, 1).reshape(b * s.kv_heads, s.head_dim, m)
-        v = v.reshape(b, m, s.kv_heads, s.head_dim).permute(0, 2, 1, 3).reshape(b * s.kv_heads, m, s.head_dim)
-        scores = torch.bmm(q, k).reshape(b, s.kv_heads, group, n, m) + rows.mask[:, None, None]
-        weights = torch.softmax(scores, -1).reshape(b * s.kv_heads, group * n, m)
-        o = torch.bmm(weights, v).reshape(b, s.kv_heads, group, n, s.head_dim).permute(0, 3, 1, 2, 4)
-        o = o.reshape(b * n, s.heads * s.head_dim)
-        return Slots.apply(o, rows.places, order)
+        q = by_head(q * (1 / math.sqrt(s.head_dim)), n, group, s.head_dim)
+        k, v = (by_head(t, m, 1, s.head_dim) for t in (k, v))
+        if log_sums is not None:
+            log_sums, dots = (by_head(t.index_select(0, order), n, group, 1) for t in (log_sums, dots))
+        o, log_sums = Attention.apply(q, k, v, rows.mask, log_sums, dots)
+        o, log_sums = (
+            t.reshape(b, s.kv_heads, n, -1).transpose(1, 2).reshape(b * n, -1) for t in (o, log_sums)
+        )
+        return Slots.apply(o, rows.places, order), log_sums.index_select(0, rows.places)
+
+    def d_attend(self, grads, d_o, q, k, v, o, log_sums, w, rows: Rows):
+        """Gradients of q, k and v."""
+        heads = (-1, self.shape.heads, self.shape.head_dim)
+        dots = (d_o.reshape(heads) * o.reshape(heads)).sum(-1)
+        return grads.through(
+            lambda q, k, v, l: self.attend(q, k, v, w, rows, log_sums, dots)[0], (q, k, v), (), (d_o,))
 
     def mix(self, x, o, w, lora, scale):
         return x + self.linear(o, "attn_output", w, lora, scale)
@@ -167,14 +199,14 @@ class Block:
     def forward(self, x, w, lora, scale, rows: Rows):
         """Returns y (T, hidden) and the saved values, in the order of `saved`."""
         q, k, v = self.project(x, w, lora, scale)
-        o = self.attend(q, k, v, w, rows)
+        o, log_sums = self.attend(q, k, v, w, rows)
         middle = self.mix(x, o, w, lora, scale)
         gate, up = self.widen(middle, w, lora, scale)
-        return self.narrow(middle, gate, up, w, lora, scale), q, k, v, o, middle, gate, up
+        return self.narrow(middle, gate, up, w, lora, scale), q, k, v, o, log_sums, middle, gate, up
 
     def backward(self, dy, x, saved, w, lora, scale, rows: Rows):
         """Returns dx and {name: (da, db)}: the stages in reverse, each from its saved inputs."""
-        q, k, v, o, middle, gate, up = saved
+        q, k, v, o, log_sums, middle, gate, up = saved
         grads = Gradients(lora)
         d_middle, d_gate, d_up = grads.through(
             lambda m, g, u, l: self.narrow(m, g, u, w, l, scale), (middle, gate, up), ("ffn_down",), (dy,))
@@ -183,7 +215,7 @@ class Block:
         d_middle = d_middle + d_widen
         d_x, d_o = grads.through(
             lambda x, o, l: self.mix(x, o, w, l, scale), (x, o), ("attn_output",), (d_middle,))
-        d_qkv = grads.through(lambda q, k, v, l: self.attend(q, k, v, w, rows), (q, k, v), (), (d_o,))
+        d_qkv = self.d_attend(grads, d_o, q, k, v, o, log_sums, w, rows)
         (d_project,) = grads.through(lambda x, l: self.project(x, w, l, scale), (x,), ATTENTION[:3], d_qkv)
         return d_x + d_project, grads.lora
 

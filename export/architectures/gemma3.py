@@ -13,7 +13,7 @@ from .qwen3 import Qwen3
 
 class Gemma3(Qwen3):
     vectors = ("attn_norm", "attn_q_norm", "attn_k_norm", "post_attention_norm", "ffn_norm", "post_ffw_norm")
-    saved = ("q", "k", "v", "o", "mixed", "middle", "gate", "up", "narrowed")
+    saved = ("q", "k", "v", "o", "log_sums", "mixed", "middle", "gate", "up", "narrowed")
 
     def activate(self, gate):
         return F.gelu(gate, approximate="tanh")
@@ -26,15 +26,16 @@ class Gemma3(Qwen3):
 
     def forward(self, x, w, lora, scale, rows: Rows):
         q, k, v = self.project(x, w, lora, scale)
-        o = self.attend(q, k, v, w, rows)
+        o, log_sums = self.attend(q, k, v, w, rows)
         mixed = self.mix(o, w, lora, scale)
         middle = x + self.norm(mixed, w["post_attention_norm"])
         gate, up = self.widen(middle, w, lora, scale)
         narrowed = self.narrow(gate, up, w, lora, scale)
-        return middle + self.norm(narrowed, w["post_ffw_norm"]), q, k, v, o, mixed, middle, gate, up, narrowed
+        y = middle + self.norm(narrowed, w["post_ffw_norm"])
+        return y, q, k, v, o, log_sums, mixed, middle, gate, up, narrowed
 
     def backward(self, dy, x, saved, w, lora, scale, rows: Rows):
-        q, k, v, o, mixed, middle, gate, up, narrowed = saved
+        q, k, v, o, log_sums, mixed, middle, gate, up, narrowed = saved
         grads = Gradients(lora)
         (d_narrowed,) = grads.through(lambda n, l: self.norm(n, w["post_ffw_norm"]), (narrowed,), (), (dy,))
         d_gate, d_up = grads.through(
@@ -44,6 +45,6 @@ class Gemma3(Qwen3):
         d_middle = dy + d_widen
         (d_mixed,) = grads.through(lambda m, l: self.norm(m, w["post_attention_norm"]), (mixed,), (), (d_middle,))
         (d_o,) = grads.through(lambda o, l: self.mix(o, w, l, scale), (o,), ("attn_output",), (d_mixed,))
-        d_qkv = grads.through(lambda q, k, v, l: self.attend(q, k, v, w, rows), (q, k, v), (), (d_o,))
+        d_qkv = self.d_attend(grads, d_o, q, k, v, o, log_sums, w, rows)
         (d_project,) = grads.through(lambda x, l: self.project(x, w, l, scale), (x,), ATTENTION[:3], d_qkv)
         return d_middle + d_project, grads.lora

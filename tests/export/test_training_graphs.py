@@ -6,11 +6,13 @@ import pytest
 from idletune.model.onnx_session import open_session
 from idletune.training.graph_files import PACKAGED_GRAPHS
 from idletune.training.rows import lay_out
+from idletune_export.int8_graphs import export_int8_graphs
 from idletune_export.unpack_graphs import export_unpack_graphs
 
 SHIPPED = PACKAGED_GRAPHS / "smollm2-135m"
 NAMES = ["head_total", "head_gather", "head_end"]
-NAMES += [f"{variant}/block_{way}" for variant in ("attention", "all") for way in ("forward", "backward")]
+WAYS = "forward", "backward", "forward_int8", "backward_int8"
+NAMES += [f"{variant}/block_{way}" for variant in ("attention", "all") for way in WAYS]
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +28,9 @@ def random_inputs(graph, seed=0):
     for value in graph.graph.input:
         if value.name not in inputs:
             dims = [d.dim_value or sizes[d.dim_param] for d in value.type.tensor_type.shape.dim]
-            inputs[value.name] = (0.1 * rng.standard_normal(dims)).astype(np.float32)
+            kind = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+            spread = 40 if kind == np.int8 else 0.1
+            inputs[value.name] = (spread * rng.standard_normal(dims)).astype(kind)
     return inputs
 
 
@@ -53,13 +57,14 @@ def test_standard_operators_of_opset_20_and_no_parameters(name):
     onnx.checker.check_model(model)
 
 
-def test_shipped_unpack_graphs_are_the_exported_ones(tmp_path):
-    export_unpack_graphs(tmp_path)
-    shipped = sorted((PACKAGED_GRAPHS / "unpack").glob("*.onnx"))
+@pytest.mark.parametrize("kind, export", [("unpack", export_unpack_graphs), ("int8", export_int8_graphs)])
+def test_shipped_graphs_of_all_models_are_the_exported_ones(tmp_path, kind, export):
+    export(tmp_path)
+    shipped = sorted((PACKAGED_GRAPHS / kind).glob("*.onnx"))
     assert [p.name for p in shipped] == sorted(p.name for p in tmp_path.glob("*.onnx"))
     for path in shipped:
         assert path.read_bytes() == (tmp_path / path.name).read_bytes(), path.name
 
 
 def test_what_ships_is_small():  # for two models
-    assert sum(p.stat().st_size for p in PACKAGED_GRAPHS.rglob("*") if p.is_file()) < 300_000
+    assert sum(p.stat().st_size for p in PACKAGED_GRAPHS.rglob("*") if p.is_file()) < 600_000

@@ -15,7 +15,8 @@ from idletune_export.training_graphs import export_training_graphs
 
 
 def make_layers(
-    path, graphs, *, targets="q,k,v,o", rank=8, recompute=False, resident=99, threads=1, seed=0, top_layers=0
+    path, graphs, *, targets="q,k,v,o", rank=8, recompute=False, resident=99, threads=1, seed=0, top_layers=0,
+    int8=False,
 ):
     """Layers over the file with an adapter whose B is not zero, so that every gradient counts."""
     file = GgufFile(path)
@@ -27,7 +28,7 @@ def make_layers(
             if name.endswith("lora_b"):
                 view[...] = rng.standard_normal(view.shape) * 0.02
     weights = Weights(file, shape, graphs.vectors, threads=threads, resident=range(resident))
-    return Layers(weights, graphs, lora, threads=threads, recompute=recompute)
+    return Layers(weights, graphs, lora, threads=threads, recompute=recompute, int8=int8)
 
 
 def random_examples(vocabulary, lengths, seed=0, shared=0):

@@ -8,8 +8,9 @@ from idletune.training.shape import ModelShape
 SMOL = ModelShape("llama", 576, 1536, 9, 3, 64, 1e-5, layers=30, vocabulary=49152, rope_base=1e5)
 
 
-def plan(memory_mb, top_layers=0, cached_tokens=0):
-    return plan_memory(Lora(SMOL, "q,k,v,o", 8, 16, top_layers), find_graphs(SMOL.block), 256, memory_mb, cached_tokens)
+def plan(memory_mb, top_layers=0, cached_tokens=0, int8=False):
+    lora = Lora(SMOL, "q,k,v,o", 8, 16, top_layers)
+    return plan_memory(lora, find_graphs(SMOL.block), 256, memory_mb, cached_tokens, int8=int8)
 
 
 def test_more_memory_buys_speed():
@@ -44,3 +45,12 @@ def test_rows_are_shortened_before_a_budget_is_refused():
 def test_fewer_trained_layers_take_less_but_keep_their_activations():
     assert len(plan(450, top_layers=15).resident) > len(plan(450).resident)
     assert len(plan(450, top_layers=15, cached_tokens=20_000).resident) < len(plan(450, top_layers=15).resident)
+
+
+def test_int8_where_it_fits_and_float32_below():
+    assert [plan(mb, int8=True).int8 for mb in (1000, 450, 170)] == [True, True, False]
+    assert not plan(1000).int8
+    on_int8 = plan(1000, int8=True)
+    assert on_int8.resident_output and not on_int8.resident and on_int8.megabytes < plan(1000).megabytes
+    assert "frozen products on int8, keeps the output matrix unpacked" in str(on_int8)
+    assert plan(1000, top_layers=15, int8=True).megabytes < on_int8.megabytes

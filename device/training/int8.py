@@ -1,0 +1,76 @@
+"""Frozen weights as int8, for processors that multiply them several times as fast as float32.
+
+Only training passes through trained layers use them; whatever is measured, the gate's losses above all, is float32.
+The smallest products, of K and V, stay float32: they cost little, and what is lost on V is felt most.
+"""
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import UsageError
+from .graph import Graph
+from .graph_files import GraphFiles
+from .weights import Weights
+
+GRAPHS = Path(__file__).parent / "graphs" / "int8"
+INT8_LINEARS = ("attn_q", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
+PROCESSOR = Path("/proc/cpuinfo")
+
+
+class Int8Weights:
+    """The layers of `weights` with codes and scales in place of INT8_LINEARS; a layer is made once and kept."""
+
+    def __init__(self, weights: Weights, threads: int):
+        self._weights, self._threads = weights, threads
+        self._quantize: Graph | None = None
+        self._layers: dict[int, dict] = {}
+
+    def layer(self, number: int) -> dict[str, np.ndarray]:
+        """Weights of one block by graph input name: NAME.forward_codes int8 (columns, rows), NAME.forward_scales
+        float32 (rows,), NAME.backward_codes (rows, columns), NAME.backward_scales (columns,); the others float32."""
+        if number not in self._layers:
+            self._layers[number] = self._make(self._weights.layer(number))
+        return self._layers[number]
+
+    def _make(self, weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        self._quantize = self._quantize or Graph(GRAPHS / "quantize.onnx", self._threads)
+        made = {name: array.copy() for name, array in weights.items() if name not in INT8_LINEARS}
+        for name in INT8_LINEARS:
+            rows, columns = weights[name].shape
+            codes = {
+                "forward_codes": np.empty((columns, rows), np.int8), "forward_scales": np.empty(rows, np.float32),
+                "backward_codes": np.empty((rows, columns), np.int8), "backward_scales": np.empty(columns, np.float32),
+            }
+            self._quantize.run({"weights": weights[name]}, codes)
+            made |= {f"{name}.{part}": array for part, array in codes.items()}
+        return made
+
+
+def on_int8(products: str, graphs: GraphFiles, threads: int) -> bool:
+    """What the setting `products` comes to for these graphs on this processor; UsageError when it cannot be had."""
+    if products == "int8" and not graphs.int8:
+        raise UsageError(f"{graphs.folder} has no graphs for products on int8; export them again, or set products=auto")
+    return products == "int8" or products == "auto" and graphs.int8 and int8_is_fast(threads)
+
+
+@cache
+def int8_is_fast(threads: int) -> bool:
+    """Whether this processor has instructions for int8 products, and ONNX Runtime's come out exact on it.
+
+    Without AVX-VNNI or AVX512-VNNI sums of two products are cut at 16 bits on x86-64; on Arm what is slow is told by
+    the processor's list of features.
+    """
+    x, w = np.full((16, 256), 255, np.uint8), np.full((256, 64), 127, np.int8)
+    sums = np.empty((16, 64), np.int32)
+    Graph(GRAPHS / "product.onnx", threads).run({"x": x, "w": w}, {"sums": sums})
+    return bool((sums == 256 * (255 - 128) * 127).all()) and _has_dot_products()
+
+
+def _has_dot_products() -> bool:
+    """False on an Arm processor that is known to lack them (Armv8.2's are called asimddp)."""
+    if not PROCESSOR.is_file():
+        return True
+    features = [line for line in PROCESSOR.read_text(errors="replace").splitlines() if line.startswith("Features")]
+    return not features or "asimddp" in features[0].split()
