@@ -35,17 +35,18 @@ def quick_cells() -> list[Cell]:
 
 
 def all_cells() -> list[Cell]:
-    """The grid, the most telling part first: every data set, then synthesis, other policies, users, sizes, seeds."""
+    """The grid, the most telling part first: every data set, synthesis, users, seeds, then other policies and sizes."""
     users = [stream for stream in STREAMS if stream not in FEW]
     first = [Cell(s, p, BINS, 0, 0, measures_more=True) for s, p in product(FEW, HEADLINE)]
     synthesis = [Cell(s, p, BINS, k, 0) for k, s, p in product((3, 1, 6), FEW, ("all_three", "random"))]
+    more_users = [Cell(s, p, BINS, 0, 0, measures_more=True) for s, p in product(users, HEADLINE)]
+    more_seeds = [Cell(s, p, BINS, 0, n, measures_more=True) for n, s, p in product(range(1, SEEDS), FEW, HEADLINE)]
     others = [Cell(s, p, BINS, 0, 0, measures_more=True) for p, s in product(OTHERS, FEW)]
     others += [Cell(s, "all_three", BINS, 0, 0, "histogram", measures_more=True) for s in FEW]
-    more_users = [Cell(s, p, BINS, 0, 0, measures_more=True) for s, p in product(users, HEADLINE)]
     sizes = [Cell(s, p, bins, 0, 0) for bins, s, p in product((16, 64, 128), FEW, ("all_three", "random"))]
-    seeds = [Cell(s, p, BINS, 0, n, measures_more=True) for n, s, p in product(range(1, SEEDS), STREAMS, HEADLINE)]
-    seeds += [Cell(s, p, BINS, 0, n) for n, s, p in product(range(1, SEEDS), STREAMS, OTHERS)]
-    return first + synthesis + others + more_users + sizes + seeds
+    rest = [Cell(s, p, BINS, 0, n, measures_more=True) for n, s, p in product(range(1, SEEDS), users, HEADLINE)]
+    rest += [Cell(s, p, BINS, 0, n) for n, s, p in product(range(1, SEEDS), STREAMS, OTHERS)]
+    return first + synthesis[:10] + more_users + more_seeds + synthesis[10:] + others + sizes + rest
 
 
 def done_cells() -> dict[str, dict]:
@@ -58,15 +59,17 @@ def done_cells() -> dict[str, dict]:
 
 
 def run(cells: list[Cell], model_path: Path, data: Path, threads: int, seconds: float) -> None:
-    """Run the cells that are not done, for about so many seconds."""
+    """Run those of the cells that are not done, for about so many seconds."""
     start, done = time.monotonic(), done_cells()
     todo = [cell for cell in cells if cell.key not in done]
     RESULTS.mkdir(exist_ok=True)
     with BaseModel(model_path, context_tokens=1024, sequences=8, threads=threads) as model:
         layers, _ = make_layers(model_path, LONGEST, 1500, threads, Settings())
+        measuring, _ = make_layers(model_path, LONGEST, 1500, threads, Settings(products="float32"))
+        measuring.lora = layers.lora
         probe_text = (Path(__file__).parents[1] / "device" / "data" / "general_probe.txt").read_text(encoding="utf-8")
         probe = [model.encode_text(part, longest=96) for part in probe_text.split("\n\n") if part.strip()]
-        bench, streams = Bench(model, layers, probe), {}
+        bench, streams = Bench(model, layers, measuring, probe), {}
         with Progress("cells", len(todo)) as bar, open(CELLS, "a", encoding="utf-8") as out:
             for number, cell in enumerate(todo):
                 if time.monotonic() - start > seconds:
@@ -96,10 +99,12 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one user, six policies, one seed")
     parser.add_argument("--minutes", type=float, default=8 * 60, help="stop after the cell that is running then")
     parser.add_argument("--data", type=Path, default=DATA, help="folder of the conversation files")
+    parser.add_argument("--share", default="1/1", help="K/N: every N-th cell from the K-th on, beside other processes")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--model", type=Path, default=Path(os.environ.get("IDLETUNE_MODEL", "")))
     arguments = parser.parse_args()
-    cells = quick_cells() if arguments.quick else all_cells()
+    first, step = map(int, arguments.share.split("/"))
+    cells = (quick_cells() if arguments.quick else all_cells())[first - 1 :: step]
     run(cells, arguments.model, arguments.data, arguments.threads, 60 * arguments.minutes)
     report(list(done_cells().values()))
 

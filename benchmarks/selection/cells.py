@@ -24,7 +24,7 @@ from idletune.selection.policies import make_policy
 from idletune.selection.scores import text_embedding
 from idletune.settings import Settings
 from idletune.state.store import Store
-from idletune.training.rows import make_row
+from idletune.training.rows import make_row, plan_rows
 from idletune.training.trainer import Trainer
 from rouge_score import rouge_scorer
 
@@ -37,7 +37,8 @@ LONGEST = 256
 
 @dataclass(frozen=True)
 class Cell:
-    """Which experiment: `policy` of the product or "all_data"; `measures_more` adds retrieval and ROUGE."""
+    """Which experiment: `policy` of the product or "all_data"; `measures_more` adds retrieval and, for the first
+    seed, ROUGE."""
 
     stream: str
     policy: str
@@ -57,10 +58,11 @@ class Cell:
 
 
 class Bench:
-    """What all cells share: the model in both engines, and the trainer's layers."""
+    """What all cells share: the model in both engines; layers that train, and some in float32 that measure."""
 
-    def __init__(self, model: BaseModel, layers, probe: list):
-        self.model, self.layers, self.probe = model, layers, probe
+    def __init__(self, model: BaseModel, layers, measuring, probe: list):
+        assert measuring.lora is layers.lora, "what is measured is what was trained"
+        self.model, self.layers, self.measuring, self.probe = model, layers, measuring, probe
         self._base: dict[str, dict] = {}
 
     def run(self, cell: Cell, stream: Stream) -> dict:
@@ -110,18 +112,28 @@ class Bench:
         retrieved = self.examples(stream, kept)
         with self.layers.lora.silenced():
             alone = self.losses(retrieved)
+        found = {"retrieval": alone, "retrieval_adapted": self.losses(retrieved)}
+        return found | (self.written(cell, stream, kept, base) if cell.seed == 0 else {})
+
+    def written(self, cell: Cell, stream: Stream, kept: list[int], base: dict) -> dict:
+        """ROUGE of what llama.cpp writes; slow, so with retrieval for the product as it comes alone."""
         if "rouge" not in base:
             base["rouge"] = self.rouge(stream)
         with self.served():
             found = {"rouge_base": base["rouge"], "rouge_adapted": self.rouge(stream)}
-            if cell.policy == cell.settings.policy:  # slow: for the product as it comes alone
+            if cell.policy == cell.settings.policy:
                 found["rouge_both"] = self.rouge(stream, kept)
-        return {"retrieval": alone, "retrieval_adapted": self.losses(retrieved), **found}
+        return found
 
     def losses(self, examples) -> list[float]:
-        """Mean loss of each example in the trainer."""
-        found = (self.layers.loss(make_row([example])) for example in examples)
-        return [total / count for total, count in found]
+        """Mean loss of each example in the trainer, several to a row."""
+        found = []
+        for numbers in plan_rows(examples, LONGEST, range(len(examples))):
+            sets = [examples[number] for number in numbers]
+            counts = [int((example.labels >= 0).sum()) for example in sets]
+            each = np.split(self.measuring.token_losses(make_row(sets)), np.cumsum(counts)[:-1])
+            found += [float(losses.mean()) for losses in each]
+        return found
 
     def examples(self, stream: Stream, kept: list[int] | None = None):
         """The held-out exchanges as examples; with `kept`, the nearest answered ones stand before each."""

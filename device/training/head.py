@@ -21,15 +21,15 @@ class Head:
             Graph(folder / f"head_{name}.onnx", threads) for name in ("total", "gather", "end")
         )
 
-    def loss(self, x: np.ndarray, labels: np.ndarray) -> float:
-        """Summed cross-entropy in nats; x float32 (n, hidden), labels (n,)."""
+    def losses(self, x: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Cross-entropy in nats, float32 (n,); x float32 (n, hidden), labels (n,)."""
         return self._walk(x, labels, self._total, None)
 
     def gradient(self, x: np.ndarray, labels: np.ndarray, dx: np.ndarray) -> float:
-        """Like `loss`, and fills dx (n, hidden) with the gradient of the summed loss."""
-        return self._walk(x, labels, self._gather, dx)
+        """The losses' sum, and fills dx (n, hidden) with its gradient."""
+        return float(self._walk(x, labels, self._gather, dx).sum(dtype=np.float64))
 
-    def _walk(self, x, labels, graph: Graph, dx) -> float:
+    def _walk(self, x, labels, graph: Graph, dx) -> np.ndarray:
         n, hidden = x.shape
         sums = {"highest": np.full((n, 1), LOWEST), "total": np.zeros((n, 1), np.float32)}
         gathered = np.zeros((n, hidden), np.float32)
@@ -43,4 +43,4 @@ class Head:
         sums["gathered"] = sums.get("gathered", gathered)
         loss, d = np.empty(n, np.float32), np.empty_like(gathered) if dx is None else dx
         self._end.run({**feeds, "wanted": self.weights.output_rows(labels), **sums}, {"loss": loss, "dx": d})
-        return float(loss.sum(dtype=np.float64))
+        return loss

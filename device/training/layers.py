@@ -66,9 +66,14 @@ class Layers:
 
     def loss(self, row: Row) -> tuple[float, int]:
         """Summed cross-entropy in nats over the row's labelled positions, and their number."""
+        losses = self.token_losses(row)
+        return float(losses.sum(dtype=np.float64)), len(losses)
+
+    def token_losses(self, row: Row) -> np.ndarray:
+        """Cross-entropy in nats at each labelled position: float32 (labelled,)."""
         x = self._walk(self._start(row), RowInputs(row, self), range(self.lora.first, self.shape.layers))
         at = row.labelled
-        return self._head.loss(np.ascontiguousarray(x[at]), row.labels[at]), len(at)
+        return self._head.losses(np.ascontiguousarray(x[at]), row.labels[at])
 
     def gradients(self, row: Row, out: np.ndarray, scale: float) -> tuple[float, int]:
         """Like `loss`, and adds `scale` times the gradient of the summed loss to `out` (flat, lora.size)."""
