@@ -112,6 +112,7 @@ class Block:
     vectors: tuple[str, ...] = ("attn_norm", "ffn_norm")
     saved: tuple[str, ...] = ("q", "k", "v", "o", "log_sums", "middle", "gate", "up")
     rotary = "halves"
+    saves_placed = True  # q and k are saved as `place` makes them; where heads are normalized, as they were before
 
     def __init__(self, shape: BlockShape):
         self.shape = shape
@@ -148,16 +149,25 @@ class Block:
         h = self.norm(x, w["attn_norm"])
         return tuple(self.linear(h, name, w, lora, scale) for name in ATTENTION[:3])
 
-    def rotate(self, x, heads, w, norm, rows: Rows):
+    def place(self, q, k, w, rows: Rows):
+        """q and k as attention multiplies them: turned by their tokens' positions, q scaled."""
+        s = self.shape
+        q = self.rotate(q, s.heads, w, "attn_q_norm", rows, 1 / math.sqrt(s.head_dim))
+        return q, self.rotate(k, s.kv_heads, w, "attn_k_norm", rows)
+
+    def rotate(self, x, heads, w, norm, rows: Rows, scale=1.0):
         """x (T, heads * head_dim) turned by its tokens' positions, each head normalized first where `norm` is in w."""
         x = x.reshape(-1, heads, self.shape.head_dim)
         if norm in w:
             x = self.norm(x, w[norm])
-        turned = x * rows.cos.unsqueeze(1) + torch.matmul(x, rows.turn) * rows.sin.unsqueeze(1)
-        return turned.reshape(-1, heads * self.shape.head_dim)
+        cos, sin = (t.unsqueeze(1) if scale == 1 else (t * scale).unsqueeze(1) for t in (rows.cos, rows.sin))
+        return (x * cos + torch.matmul(x, rows.turn) * sin).reshape(-1, heads * self.shape.head_dim)
 
-    def attend(self, q, k, v, w, rows: Rows, log_sums=None, dots=None):
-        """Returns o (T, heads * head_dim) and log_sums (T, heads); backwards it takes those, and dots (T, heads)."""
+    def attend(self, q, k, v, rows: Rows, log_sums=None, dots=None):
+        """Attention of placed q and k: o (T, heads * head_dim) and log_sums (T, heads).
+
+        Backwards it takes those sums, and dots (T, heads).
+        """
         s, (b, n), m = self.shape, rows.slots.shape, rows.keys.shape[1]
         group = s.heads // s.kv_heads
         order, keys = rows.slots.reshape(-1), (rows.keys, rows.key_places, rows.shared)
@@ -166,11 +176,8 @@ class Block:
             values = values.reshape(b, tokens, s.kv_heads, each * width).transpose(1, 2)
             return values.reshape(b, s.kv_heads, tokens * each, width)
 
-        q = Slots.apply(self.rotate(q, s.heads, w, "attn_q_norm", rows), order, rows.places)
-        k = Keys.apply(self.rotate(k, s.kv_heads, w, "attn_k_norm", rows), *keys)
-        v = Keys.apply(v, *keys)
-        q = by_head(q * (1 / math.sqrt(s.head_dim)), n, group, s.head_dim)
-        k, v = (by_head(t, m, 1, s.head_dim) for t in (k, v))
+        q = by_head(Slots.apply(q, order, rows.places), n, group, s.head_dim)
+        k, v = (by_head(Keys.apply(t, *keys), m, 1, s.head_dim) for t in (k, v))
         if log_sums is not None:
             log_sums, dots = (by_head(t.index_select(0, order), n, group, 1) for t in (log_sums, dots))
         o, log_sums = Attention.apply(q, k, v, rows.mask, log_sums, dots)
@@ -180,11 +187,15 @@ class Block:
         return Slots.apply(o, rows.places, order), log_sums.index_select(0, rows.places)
 
     def d_attend(self, grads, d_o, q, k, v, o, log_sums, w, rows: Rows):
-        """Gradients of q, k and v."""
+        """Gradients of q, k and v from the saved values."""
         heads = (-1, self.shape.heads, self.shape.head_dim)
         dots = (d_o.reshape(heads) * o.reshape(heads)).sum(-1)
-        return grads.through(
-            lambda q, k, v, l: self.attend(q, k, v, w, rows, log_sums, dots)[0], (q, k, v), (), (d_o,))
+        placed = (q, k) if self.saves_placed else self.place(q, k, w, rows)
+        *d_placed, d_v = grads.through(
+            lambda q, k, v, l: self.attend(q, k, v, rows, log_sums, dots)[0], (*placed, v), (), (d_o,))
+        # Without a norm this is a rotation alone, whose gradient does not depend on where it is taken.
+        d_q, d_k = grads.through(lambda q, k, l: self.place(q, k, w, rows), (q, k), (), d_placed)
+        return d_q, d_k, d_v
 
     def mix(self, x, o, w, lora, scale):
         return x + self.linear(o, "attn_output", w, lora, scale)
@@ -199,7 +210,9 @@ class Block:
     def forward(self, x, w, lora, scale, rows: Rows):
         """Returns y (T, hidden) and the saved values, in the order of `saved`."""
         q, k, v = self.project(x, w, lora, scale)
-        o, log_sums = self.attend(q, k, v, w, rows)
+        placed = self.place(q, k, w, rows)
+        o, log_sums = self.attend(*placed, v, rows)
+        q, k = placed if self.saves_placed else (q, k)
         middle = self.mix(x, o, w, lora, scale)
         gate, up = self.widen(middle, w, lora, scale)
         return self.narrow(middle, gate, up, w, lora, scale), q, k, v, o, log_sums, middle, gate, up

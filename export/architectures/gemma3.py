@@ -26,7 +26,7 @@ class Gemma3(Qwen3):
 
     def forward(self, x, w, lora, scale, rows: Rows):
         q, k, v = self.project(x, w, lora, scale)
-        o, log_sums = self.attend(q, k, v, w, rows)
+        o, log_sums = self.attend(*self.place(q, k, w, rows), v, rows)
         mixed = self.mix(o, w, lora, scale)
         middle = x + self.norm(mixed, w["post_attention_norm"])
         gate, up = self.widen(middle, w, lora, scale)

@@ -4,6 +4,7 @@ from .block import Block
 
 
 class Qwen3(Block):
+    saves_placed = False
     vectors = ("attn_norm", "attn_q_norm", "attn_k_norm", "ffn_norm")
 
     def vector_size(self, name: str) -> int:
