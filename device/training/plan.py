@@ -41,8 +41,8 @@ class MemoryPlan:
 
     def __str__(self) -> str:
         kept = "recomputes each layer" if self.recompute else "saves every frozen product"
-        output = ["the output matrix"] if self.resident_output else []
-        unpacked = output if self.int8 else [f"{len(self.resident)} layers", *output]
+        unpacked = [f"{len(self.resident)} layers"] if self.resident else []
+        unpacked += ["the output matrix"] if self.resident_output else []
         return ", ".join([
             f"rows of {self.row_tokens} tokens", kept, *(["frozen products on int8"] if self.int8 else []),
             *([f"keeps {' and '.join(unpacked)} unpacked"] if unpacked else []), f"about {self.megabytes} MB",
@@ -78,14 +78,20 @@ def plan_memory(
 def _fill(sizes: "Sizes", recompute: bool, int8: bool, memory_mb: int) -> MemoryPlan:
     """Spend what is left on unpacked layers, from the top (those are needed twice), then on the output matrix.
 
-    On int8 the trained layers are kept anyway, and the others are needed once an epoch at most.
+    On int8 the trained layers are kept anyway: the output matrix, needed at every step, comes before those below.
     """
     layers = sizes.lora.shape.layers
-    wanted = 0 if int8 else layers
-    count = sum(sizes.megabytes(recompute, n, False, int8) <= memory_mb for n in range(1, wanted + 1))
-    output = count == wanted and sizes.megabytes(recompute, count, True, int8) <= memory_mb
+    wanted = sizes.lora.first if int8 else layers
+
+    def fits(count: int, output: bool) -> bool:
+        return sizes.megabytes(recompute, count, output, int8) <= memory_mb
+
+    output = int8 and fits(0, True)
+    count = sum(fits(n, output) for n in range(1, wanted + 1))
+    output = output or count == wanted and fits(count, True)
+    resident = range(count) if int8 else range(layers - count, layers)
     megabytes = sizes.megabytes(recompute, count, output, int8)
-    return MemoryPlan(sizes.row_tokens, int8, recompute, range(layers - count, layers), output, megabytes)
+    return MemoryPlan(sizes.row_tokens, int8, recompute, resident, output, megabytes)
 
 
 @dataclass(frozen=True)

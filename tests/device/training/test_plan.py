@@ -53,4 +53,7 @@ def test_int8_where_it_fits_and_float32_below():
     on_int8 = plan(1000, int8=True)
     assert on_int8.resident_output and not on_int8.resident and on_int8.megabytes < plan(1000).megabytes
     assert "frozen products on int8, keeps the output matrix unpacked" in str(on_int8)
-    assert plan(1000, top_layers=15, int8=True).megabytes < on_int8.megabytes
+    upper_half = plan(1000, top_layers=15, int8=True)
+    assert upper_half.resident == range(15) and upper_half.resident_output
+    least_output = plan(upper_half.megabytes - 1, top_layers=15, int8=True)
+    assert least_output.resident == range(14) and least_output.resident_output  # needed at every step, it stays longest
