@@ -60,9 +60,13 @@ class Layers:
         weights = Weights(gguf, lora.shape, graphs.vectors, threads=threads, **resident)
         return cls(weights, graphs, lora, threads=threads, recompute=plan.recompute, int8=plan.int8)
 
-    def entering(self, row: Row) -> np.ndarray:
-        """What enters the first layer with an adapter: float32 (T, hidden). It does not change with training."""
-        return self._walk(self.weights.embed(row.tokens), RowInputs(row, self), range(self.lora.first)).copy()
+    def entering(self, rows: list[Row]) -> list[np.ndarray]:
+        """What enters the first layer with an adapter, float32 (T, hidden) of each row; training does not change it.
+
+        The rows go through each layer together, so that its weights are unpacked once.
+        """
+        values = [self.weights.embed(row.tokens) for row in rows]
+        return [x.copy() for x in self._walk(values, rows, range(self.lora.first))]
 
     def loss(self, row: Row) -> tuple[float, int]:
         """Summed cross-entropy in nats over the row's labelled positions, and their number."""
@@ -71,7 +75,7 @@ class Layers:
 
     def token_losses(self, row: Row) -> np.ndarray:
         """Cross-entropy in nats at each labelled position: float32 (labelled,)."""
-        x = self._walk(self._start(row), RowInputs(row, self), range(self.lora.first, self.shape.layers))
+        (x,) = self._walk([self._start(row)], [row], range(self.lora.first, self.shape.layers))
         at = row.labelled
         return self._head.losses(np.ascontiguousarray(x[at]), row.labels[at])
 
@@ -88,16 +92,18 @@ class Layers:
         return total, len(row.labelled)
 
     def _start(self, row: Row) -> np.ndarray:
-        return self.entering(row) if row.entering is None else row.entering
+        return self.entering([row])[0] if row.entering is None else row.entering
 
-    def _walk(self, x: np.ndarray, common: "RowInputs", numbers: range) -> np.ndarray:
-        """Through some layers, keeping nothing."""
+    def _walk(self, values: list[np.ndarray], rows: list[Row], numbers: range) -> list[np.ndarray]:
+        """Values of some rows through some layers, keeping nothing."""
+        common = [RowInputs(row, self) for row in rows]
         for number in numbers:
-            y = self._arena.take(("walk", number % 2), x.shape)
-            feeds = {"x": x, **common.of(number), **self.weights.layer(number), **self._adapter(number)}
-            self._forward.run(feeds, {"y": y})
-            x = y
-        return x
+            weights, above = {**self.weights.layer(number), **self._adapter(number)}, []
+            for i, x in enumerate(values):
+                above.append(self._arena.take(("walk", i, number % 2), x.shape))
+                self._forward.run({"x": x, **common[i].of(number), **weights}, {"y": above[i]})
+            values = above
+        return values
 
     def _walk_up(self, row: Row):
         """Through the layers with adapters, keeping what the way back needs, by layer number."""
