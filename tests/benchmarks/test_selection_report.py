@@ -35,6 +35,16 @@ def test_the_product_is_held_against_the_best_baseline():
     assert row["more"] == pytest.approx(0.2, abs=0.01) and row["low"] > 0
     assert row["same"] == pytest.approx(0.1) and row["forgetting"] == pytest.approx(0.01)
     assert "| random | 0.49" in comparison([row]) and "+40%" in comparison([row])
+    assert "synthesis" not in row
+
+
+def test_paraphrases_are_held_against_the_same_runs_without():
+    plain = [cell("all_three", 0.3, 0.4, seed=s) for s in range(2)] + [cell("random", 0.2, 0.1)]
+    reworded = {**cell("all_three", 0.25, seed=0), "paraphrases": 3}
+    del reworded["retrieval_adapted"]
+    (row,) = compare([*plain, reworded], 32, "all_three")
+    assert row["synthesis"] == pytest.approx(-0.05) and row["synthesis_high"] < 0
+    assert "| -0.050 (-0.050 .. -0.050) |" in comparison([row])
 
 
 def test_users_of_a_data_set_count_together_and_only_runs_that_all_have():
