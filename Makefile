@@ -20,11 +20,12 @@ demo: setup  ## the main job on the embedded story, under 6 minutes after set-up
 test: setup $(VENV)/.test $(VENV)/.bridge  ## every test, the ones on the real model included
 	$(BIN)/python -m pytest tests
 
-bench-train: setup $(VENV)/.test  ## training beside torch + peft: speed, memory, quality, growth, resuming after kills
+bench-train: setup $(VENV)/.test  ## training beside torch + peft: speed, memory, quality, growth, resuming, a profile
 	$(BIN)/python benchmarks/train_speed.py
 	$(BIN)/python benchmarks/train_quality.py
 	$(BIN)/python benchmarks/train_growth.py
 	$(BIN)/python benchmarks/train_resume.py
+	$(BIN)/python benchmarks/train_profile.py
 
 bench-qvac: setup $(VENV)/.test $(GEMMA)  ## a training step beside QVAC's on Gemma 3 270M, Q8_0; needs npm
 	test -d .cache/qvac/original || $(BIN)/idletune-export folder $(GEMMA) -o .cache/qvac/original

@@ -38,6 +38,16 @@ def train_quality(found: dict) -> list[str]:
     return table(["side", "held-out loss before", f"after {len(found['idletune']['training'])} steps"], rows)
 
 
+def train_profile(found: dict) -> list[str]:
+    cases = found["cases"]
+    parts = sorted(cases["256"]["parts_ms"], key=lambda part: -cases["256"]["parts_ms"][part])
+    rows = [
+        [part, *(f"{c['parts_ms'][part]:.0f} ms, {c['parts_ms'][part] / c['wall_ms']:.0%}" for c in cases.values())]
+        for part in parts
+    ]
+    return table(["what a step does", *(f"one set of {tokens} tokens" for tokens in cases)], rows)
+
+
 def train_growth(found: dict) -> list[str]:
     rows = [[p["layers"], p["tokens"], f"{p['seconds']:.2f}", f"{p['peak_mb']:.0f}"] for p in found["points"]]
     return table(["layers", "tokens", "s a step", "peak MB"], rows)
@@ -84,6 +94,7 @@ def facts(found: dict) -> list[str]:
 SECTIONS = {
     "train_speed": ("Training beside torch + PEFT", "make bench-train", train_speed),
     "train_quality": ("What it learns, beside torch + PEFT", "make bench-train", train_quality),
+    "train_profile": ("Where a step's time goes, under ONNX Runtime's profiler", "make bench-train", train_profile),
     "train_growth": ("Growth with layers and tokens, a 1B model's blocks", "make bench-train", train_growth),
     "train_resume": ("Trainings killed and resumed", "make bench-train", train_resume),
     "train_qvac": ("A step beside QVAC", "make bench-qvac", train_qvac),

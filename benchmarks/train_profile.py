@@ -1,0 +1,92 @@
+"""Where a training step's time goes: the kernels of ONNX Runtime's own profile, by what they are for.
+
+Run: make bench-train, or python benchmarks/train_profile.py [--steps N] [--threads N]
+A single set a row, rank 8 on q, k, v and o of all layers, as beside other trainers (train_speed.py). The profiler
+itself takes time, a few microseconds a kernel, so shares count more than sums. What no kernel took is Python, starting
+kernels, and unpacking weights in the first step.
+"""
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+from common import make_layers, random_examples, write_results
+from idletune.model import onnx_session
+from idletune.training.rows import make_row
+
+PRODUCTS = ("MatMul", "FusedMatMul", "Gemm")
+TOKENS = (256, 512)
+
+
+class Profiled(onnx_session.ort.InferenceSession):
+    """Sessions that write down what each kernel takes; the files go to `folder`."""
+
+    folder = ""
+    opened: list["Profiled"] = []
+
+    def __init__(self, source, options, **given):
+        options.enable_profiling = True
+        options.profile_file_prefix = f"{self.folder}/{Path(source).parent.name}-{Path(source).stem}"
+        super().__init__(source, options, **given)
+        self.opened.append(self)
+
+
+def purpose(kernel: str, shapes: list[list[int]], head: bool, rank: int) -> str:
+    """What a kernel is for, by its name and the shapes of its inputs."""
+    if kernel.startswith("MatMulInteger"):
+        return "frozen products, int8"
+    if kernel not in PRODUCTS:
+        return "head, the rest" if head else "elementwise, quantizing, moving"
+    if head:
+        return "head, products"
+    if any(rank in shape for shape in shapes):
+        return "adapter"
+    by_head, turned = len(shapes[0]) == 4, shapes[1][0] == shapes[1][-1] == shapes[0][-1]
+    return "attention, products" if by_head or turned else "frozen products, float32"
+
+
+def profile(model: Path, tokens: int, steps: int, threads: int) -> dict:
+    """Milliseconds a step by purpose."""
+    layers, plan = make_layers(model, tokens, 1500, threads)
+    row, gradient = make_row(random_examples([tokens], layers.shape.vocabulary)), np.zeros(layers.lora.size, np.float32)
+    start = time.perf_counter()
+    for _ in range(steps):
+        layers.gradients(row, gradient, 1e-3)
+    wall = 1e3 * (time.perf_counter() - start) / steps
+    took = defaultdict(float)
+    for session in Profiled.opened:
+        path = session.end_profiling()
+        head = "head_" in Path(path).name
+        for event in json.loads(Path(path).read_text()):
+            if event.get("cat") == "Node" and event["name"].endswith("kernel_time") and "unpack" not in path:
+                shapes = [list(shape.values())[0] for shape in event["args"]["input_type_shape"]]
+                took[purpose(event["args"]["op_name"], shapes, head, layers.lora.rank)] += event["dur"] / 1e3 / steps
+    Profiled.opened.clear()
+    took["outside of kernels"] = wall - sum(took.values())
+    parts = dict(sorted(took.items(), key=lambda part: -part[1]))
+    return {"plan": str(plan), "wall_ms": round(wall, 1), "parts_ms": {k: round(v, 1) for k, v in parts.items()}}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--model", type=Path, default=Path(os.environ.get("IDLETUNE_MODEL", "")))
+    arguments = parser.parse_args()
+    onnx_session.ort.InferenceSession = Profiled
+    with tempfile.TemporaryDirectory() as Profiled.folder:
+        cases = {tokens: profile(arguments.model, tokens, arguments.steps, arguments.threads) for tokens in TOKENS}
+    for tokens, found in cases.items():
+        print(f"{tokens} tokens, {found['wall_ms']:.0f} ms a step under the profiler")
+        for part, ms in found["parts_ms"].items():
+            print(f"  {part:34}{ms:8.1f} ms {ms / found['wall_ms']:6.1%}")
+    write_results("train_profile", {"threads": arguments.threads, "cases": cases})
+
+
+if __name__ == "__main__":
+    main()
