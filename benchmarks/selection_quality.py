@@ -46,8 +46,8 @@ def all_cells() -> list[Cell]:
     sizes = [Cell(s, p, bins, 0, 0) for bins, s, p in product((16, 64, 128), FEW, ("all_three", "random"))]
     rest = [Cell(s, p, BINS, 0, n, measures_more=True) for n, s, p in product(range(1, SEEDS), users, HEADLINE)]
     rest += [Cell(s, p, BINS, 0, n) for n, s, p in product(range(1, SEEDS), STREAMS, OTHERS)]
-    second = more_seeds[: len(first)]
-    return first + synthesis[:10] + second + more_users + more_seeds[len(first) :] + synthesis[10:] + others + sizes + rest
+    second, further = more_seeds[: len(first)], more_seeds[len(first) :]
+    return first + synthesis[:10] + second + more_users + further + synthesis[10:] + others + sizes + rest
 
 
 def done_cells() -> dict[str, dict]:

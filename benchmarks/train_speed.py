@@ -5,10 +5,10 @@ Each side is a process of its own that takes one step (forward, backward, AdamW)
 the same machine at the same time; medians are compared, memory is each process's peak. Rows are single
 sets of random tokens, and dialogue sets of the demo's story as training packs them; torch takes these as one
 packed row with a block-diagonal mask, and as a padded batch. A further side does nothing but the products of
-every token with the frozen weights, in ONNX Runtime: the floor of a float32 trainer that shares nothing. The sides compared
-have adapters of rank 8 on all layers; two more are of the adapter that the settings make (rank 16 on the upper half):
-a step of the first epoch, and of a later one, which finds what enters the trained layers kept (train_quality.py shows
-what it learns beside the others).
+every token with the frozen weights, in ONNX Runtime: the floor of a float32 trainer that shares nothing. The sides
+compared have adapters of rank 8 on all layers; two more are of the adapter that the settings make (rank 16 on the
+upper half): a step of the first epoch, and of a later one, which finds what enters the trained layers kept
+(train_quality.py shows what it learns beside the others).
 """
 
 import argparse

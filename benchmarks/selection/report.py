@@ -147,7 +147,8 @@ def comparison(rows: list[dict]) -> str:
             f"| {r['data']} | {r['users']} | {r['base']:.3f} | {NAMES.get(r['best'], r['best'].replace('_', ' '))} "
             f"| {r['best_gain']:.3f} | {r['adapter']:.3f} | {r['retrieval']:.3f} | {r['ours']:.3f} "
             f"| {r['more'] / r['best_gain']:+.0%}: {r['more']:+.3f} ({r['low']:+.3f} .. {r['high']:+.3f}) "
-            f"| {r['same']:+.3f} ({r['same_low']:+.3f} .. {r['same_high']:+.3f}) | {synthesis} | {r['forgetting']:+.1%} |"
+            f"| {r['same']:+.3f} ({r['same_low']:+.3f} .. {r['same_high']:+.3f}) | {synthesis} "
+            f"| {r['forgetting']:+.1%} |"
         )
     return "\n".join(lines)
 
