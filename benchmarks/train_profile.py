@@ -3,7 +3,7 @@
 Run: make bench-train, or python benchmarks/train_profile.py [--steps N] [--threads N]
 A single set a row, rank 8 on q, k, v and o of all layers, as beside other trainers (train_speed.py). The profiler
 itself takes time, a few microseconds a kernel, so shares count more than sums. What no kernel took is Python, starting
-kernels, and unpacking weights in the first step.
+kernels, and preparing weights in the first step.
 """
 
 import argparse
@@ -19,6 +19,7 @@ from common import make_layers, random_examples, write_results
 from idletune.model import onnx_session
 from idletune.training.rows import make_row
 
+ONCE = ("unpack", "int8")  # folders of graphs that prepare the weights, in the first step alone
 PRODUCTS = ("MatMul", "FusedMatMul", "Gemm")
 TOKENS = (256, 512)
 
@@ -61,9 +62,12 @@ def profile(model: Path, tokens: int, steps: int, threads: int) -> dict:
     took = defaultdict(float)
     for session in Profiled.opened:
         path = session.end_profiling()
-        head = "head_" in Path(path).name
+        name = Path(path).name
+        if name.startswith(ONCE):
+            continue
+        head = "head_" in name
         for event in json.loads(Path(path).read_text()):
-            if event.get("cat") == "Node" and event["name"].endswith("kernel_time") and "unpack" not in path:
+            if event.get("cat") == "Node" and event["name"].endswith("kernel_time"):
                 shapes = [list(shape.values())[0] for shape in event["args"]["input_type_shape"]]
                 took[purpose(event["args"]["op_name"], shapes, head, layers.lora.rank)] += event["dur"] / 1e3 / steps
     Profiled.opened.clear()

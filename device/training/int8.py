@@ -1,7 +1,7 @@
 """Frozen weights as int8, for processors that multiply them several times as fast as float32.
 
 Only training passes through trained layers use them; whatever is measured, the gate's losses above all, is float32.
-The smallest products, of K and V, stay float32: they cost little, and what is lost on V is felt most.
+The smallest products, of K and V, stay float32: they cost little, and their error is felt as much as a large one's.
 """
 
 from functools import cache
