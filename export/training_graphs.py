@@ -129,7 +129,7 @@ def export_block_graph(function, arguments: dict, outputs: list[str], dimensions
     path = folder / f"block_{side}.onnx"
     export_graph(function, arguments, outputs, dimensions, path)
     linears = {name: tuple(arguments[name].shape) for name in INT8_LINEARS}
-    onnx.save(with_int8_products(onnx.load(path), linears, side), folder / f"block_{side}_int8.onnx")
+    onnx.save(with_int8_products(onnx.load(path), linears), folder / f"block_{side}_int8.onnx")
 
 
 def unflatten(block: Block, names, values, targets):
@@ -170,20 +170,24 @@ class Head:
     gradients, the sum of exp(logit - highest) times the part's embeddings; all are rescaled when the highest
     changes (the online softmax of Milakov & Gimelshein 2018, arXiv 1805.02867). So neither the whole output
     matrix nor the whole vocabulary's logits ever need to be in memory, and no logit is computed twice.
+    `h` (n, hidden) are the values after the norm. (int8_graphs.gather is `gather` on int8.)
     """
 
     def __init__(self, block: Block):
         self.block = block
 
-    def total(self, x, norm, embedding, highest, total):
+    def start(self, x, norm):
+        return self.block.norm(x, norm)
+
+    def total(self, h, embedding, highest, total):
         """One part of the vocabulary, for the loss alone: highest and total with this part."""
-        logits = F.linear(self.block.norm(x, norm), embedding)
+        logits = F.linear(h, embedding)
         new = torch.maximum(highest, logits.amax(-1, keepdim=True))
         return new, total * torch.exp(highest - new) + torch.exp(logits - new).sum(-1, keepdim=True)
 
-    def gather(self, x, norm, embedding, highest, total, gathered):
+    def gather(self, h, embedding, highest, total, gathered):
         """One part of the vocabulary, with what the gradient needs."""
-        logits = F.linear(self.block.norm(x, norm), embedding)
+        logits = F.linear(h, embedding)
         new = torch.maximum(highest, logits.amax(-1, keepdim=True))
         odds, fade = torch.exp(logits - new), torch.exp(highest - new)
         return new, total * fade + odds.sum(-1, keepdim=True), gathered * fade + torch.matmul(odds, embedding)
@@ -198,21 +202,22 @@ class Head:
 
 
 def export_head(block: Block, folder: Path) -> None:
-    """Write head_total.onnx, head_gather.onnx and head_end.onnx (see `Head`)."""
+    """Write head_start.onnx, head_total.onnx, head_gather.onnx and head_end.onnx (see `Head`)."""
     head, hidden = Head(block), block.shape.hidden
     n = torch.export.Dim("n", min=2, max=1 << 20)
     part = torch.export.Dim("V", min=2, max=1 << 20)
     count, words = unlike_sizes(block.shape, 2)
-    rows = {"x": torch.randn(count, hidden), "norm": torch.ones(hidden)}
+    x = {"x": torch.randn(count, hidden), "norm": torch.ones(hidden)}
+    h = {"h": torch.randn(count, hidden), "embedding": torch.randn(words, hidden)}
     sums = {"highest": torch.randn(count, 1), "total": torch.rand(count, 1) + 1}
     gathered = {"gathered": torch.randn(count, hidden)}
-    free = {name: {0: n} for name in ("x", "wanted", "highest", "total", "gathered")} | {"embedding": {0: part}}
-    embedding, wanted = {"embedding": torch.randn(words, hidden)}, {"wanted": torch.randn(count, hidden)}
+    free = {name: {0: n} for name in ("x", "h", "wanted", "highest", "total", "gathered")} | {"embedding": {0: part}}
+    wanted = {"wanted": torch.randn(count, hidden)}
     after = ["new_highest", "new_total"]
-    export_graph(head.total, rows | embedding | sums, after, free, folder / "head_total.onnx")
-    inputs = rows | embedding | sums | gathered
-    export_graph(head.gather, inputs, [*after, "new_gathered"], free, folder / "head_gather.onnx")
-    export_graph(head.end, rows | wanted | sums | gathered, ["loss", "dx"], free, folder / "head_end.onnx")
+    export_graph(head.start, x, ["h"], free, folder / "head_start.onnx")
+    export_graph(head.total, h | sums, after, free, folder / "head_total.onnx")
+    export_graph(head.gather, h | sums | gathered, [*after, "new_gathered"], free, folder / "head_gather.onnx")
+    export_graph(head.end, x | wanted | sums | gathered, ["loss", "dx"], free, folder / "head_end.onnx")
 
 
 def export_training_graphs(shape: BlockShape, folder: Path, variants=VARIANTS) -> None:

@@ -3,7 +3,7 @@
 Memory is one layer's weights plus what is kept per layer. Two ways, with the same arithmetic:
 - saved: the forward pass keeps every product with a frozen weight; the backward pass repeats none;
 - recompute: only each layer's input is kept, and the forward graph runs once more per layer.
-Training passes through the layers with adapters may take the frozen products on int8; losses are always float32.
+Training passes may take the frozen products of layers with adapters, and the head's, on int8; losses are float32.
 Layers below the first that carries an adapter are walked upwards only, and nothing of them is kept.
 """
 
@@ -11,13 +11,15 @@ import numpy as np
 
 from ..errors import DamagedDataError
 from ..model.gguf_file import GgufFile
+from ..settings import cores
 from .graph import Graph
 from .graph_files import GraphFiles
 from .head import Head
 from .int8 import Int8Weights
+from .int8_head import Int8Head
 from .lora import Lora
 from .plan import MemoryPlan
-from .rows import Row, rotary_angles, rotary_turn
+from .rows import Row, divide, rotary_angles, rotary_turn
 from .shape import ATTENTION, Attention, ModelShape
 from .weights import Weights
 
@@ -27,38 +29,60 @@ class Arena:
 
     def __init__(self):
         self._blocks: dict = {}
+        self._taken: dict = {}
 
     def take(self, key, shape: tuple[int, ...]) -> np.ndarray:
-        size = int(np.prod(shape))
-        block = self._blocks.get(key)
-        if block is None or block.size < size:
-            block = self._blocks[key] = np.empty(size, np.float32)
-        return block[:size].reshape(shape)
+        """The array of a key: the same object as before where the shape is the same."""
+        if key not in self._taken or self._taken[key].shape != shape:
+            size = int(np.prod(shape))
+            block = self._blocks.get(key)
+            if block is None or block.size < size:
+                block = self._blocks[key] = np.empty(size, np.float32)
+            self._taken[key] = block[:size].reshape(shape)
+        return self._taken[key]
 
 
 class Layers:
     """Runs the training graphs of a model over its layers."""
 
     def __init__(
-        self, weights: Weights, graphs: GraphFiles, lora: Lora, *, threads: int, recompute: bool, int8: bool = False
+        self, weights: Weights, graphs: GraphFiles, lora: Lora, *, threads: int, recompute: bool, int8: bool = False,
+        resident_output: bool = False,
     ):
         self.shape: ModelShape = weights.shape
         self.weights, self.graphs, self.lora, self.recompute, self.int8 = weights, graphs, lora, recompute, int8
+        self.threads = threads or cores()
         folder = graphs.folder / ("attention" if set(lora.names) <= set(ATTENTION) else "all")
         self._forward = Graph(folder / "block_forward.onnx", threads)
         self._training_forward = Graph(folder / "block_forward_int8.onnx", threads) if int8 else self._forward
         self._training_backward = Graph(folder / f"block_backward{'_int8' if int8 else ''}.onnx", threads)
         self._training_weights = Int8Weights(weights, threads) if int8 else weights
-        self._head = Head(weights, graphs.folder, threads)
+        self._int8_head = Int8Head(weights, threads, resident_output) if int8 else None
+        self._head = Head(weights, graphs.folder, threads, self._int8_head)
         self._arena = Arena()
         self._untrained = self._zero_adapters()
 
     @classmethod
     def planned(cls, gguf: GgufFile, graphs: GraphFiles, lora: Lora, plan: MemoryPlan, threads: int) -> "Layers":
         """As a plan says, over the weights of a file."""
-        resident = {"resident": plan.resident, "resident_output": plan.resident_output}
-        weights = Weights(gguf, lora.shape, graphs.vectors, threads=threads, **resident)
-        return cls(weights, graphs, lora, threads=threads, recompute=plan.recompute, int8=plan.int8)
+        output, int8 = plan.resident_output, plan.int8  # kept as float32, or as int8
+        weights = Weights(
+            gguf, lora.shape, graphs.vectors, threads=threads, resident=plan.resident,
+            resident_output=output and not int8,
+        )
+        return cls(
+            weights, graphs, lora, threads=threads, recompute=plan.recompute, int8=int8, resident_output=output and int8
+        )
+
+    @property
+    def centre(self) -> np.ndarray | None:
+        """What a run on int8 keeps to from its first step on (see Int8Head), besides the adapter; None before it."""
+        return self._int8_head and self._int8_head.centre
+
+    @centre.setter
+    def centre(self, centre: np.ndarray | None) -> None:
+        if self._int8_head:
+            self._int8_head.centre = centre
 
     def entering(self, rows: list[Row]) -> list[np.ndarray]:
         """What enters the first layer with an adapter, float32 (T, hidden) of each row; training does not change it.
@@ -163,6 +187,7 @@ class RowInputs:
 
     def __init__(self, row: Row, layers: Layers):
         self._row, self._shape, self._pairs = row, layers.shape, layers.graphs.rotary
+        self._batches = np.array([divide(len(row.tokens), layers.threads)], np.int64)
         self._scale = np.array(layers.lora.scale, np.float32)
         self._made: dict[Attention, dict] = {}
 
@@ -179,7 +204,10 @@ class RowInputs:
         cos, sin = rotary_angles(row.positions, head_dim, attention.rope_base, self._pairs)
         mask = row.layout.mask_within(attention.window, row.positions)
         turn = rotary_turn(head_dim, self._pairs)
-        return {"cos": cos, "sin": sin, "turn": turn, "scale": self._scale, **vars(row.layout), "mask": mask}
+        return {
+            "cos": cos, "sin": sin, "turn": turn, "scale": self._scale, "batches": self._batches, **vars(row.layout),
+            "mask": mask,
+        }
 
 
 def _gradient_name(name: str) -> str:

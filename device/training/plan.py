@@ -108,8 +108,9 @@ class Sizes:
         return self.megabytes(recompute, 0, False, int8)
 
     def megabytes(self, recompute: bool, resident_layers: int, resident_output: bool, int8: bool) -> int:
-        values = self.weights(resident_layers, resident_output) + self.kept(recompute) + self.inner()
-        return math.ceil((values + int8 * self.codes()) * FLOAT / MB) + GRAPHS_MB
+        values = self.weights(resident_layers, resident_output and not int8) + self.kept(recompute) + self.inner()
+        codes = self.codes(resident_output) if int8 else 0
+        return math.ceil((values + codes) * FLOAT / MB) + GRAPHS_MB
 
     def weights(self, resident_layers: int, resident_output: bool) -> float:
         shape = self.lora.shape
@@ -118,10 +119,12 @@ class Sizes:
         streamed = shape.layers - resident_layers
         return layer * (resident_layers + min(1, streamed) + streamed * SCALES_SHARE) + output * shape.hidden
 
-    def codes(self) -> float:
-        """The trained layers' weights with INT8_LINEARS as codes."""
+    def codes(self, resident_output: bool) -> float:
+        """The trained layers' weights with INT8_LINEARS as codes, and all of the output matrix or a part of it."""
         layer = sum(n * (INT8_COPIES if name in INT8_LINEARS else 1) for name, n in self._linears().items())
-        return layer * (self.lora.shape.layers - self.lora.first)
+        shape = self.lora.shape
+        output = (shape.vocabulary if resident_output else min(OUTPUT_ROWS, shape.vocabulary)) * shape.hidden
+        return layer * (shape.layers - self.lora.first) + output * INT8_COPIES
 
     def _linears(self) -> dict[str, int]:
         return {name: rows * columns for name, (rows, columns) in self.lora.shape.linear_shapes().items()}

@@ -15,6 +15,7 @@ from ..errors import UsageError
 
 MASKED = np.float32(-1e9)  # added to a score; exp() of it is 0 even beside other masked scores
 IGNORED = -100
+EVEN = 4  # a row's tokens are a multiple of it, so that a few threads can share them equally
 
 
 class Example(NamedTuple):
@@ -111,20 +112,31 @@ def plan_rows(examples: list[Example], row_tokens: int, order: np.ndarray) -> li
 
 
 def make_row(examples: list[Example], entering: list[np.ndarray] | None = None) -> Row:
-    """Lay whole sets out as one row; `entering` holds each set's values at the first trained layer."""
+    """Lay whole sets out as one row; `entering` holds each set's values at the first trained layer.
+
+    The last set is followed by tokens that nothing depends on, up to a multiple of EVEN.
+    """
     shared = shared_beginning(examples)
     lengths = [len(example.tokens) - shared for example in examples]
+    more = -(shared + sum(lengths)) % EVEN
 
-    def joined(arrays) -> np.ndarray:
-        return np.concatenate([arrays[0][:shared], *(array[shared:] for array in arrays)])
+    def joined(arrays, filling=0) -> np.ndarray:
+        end = np.full((more, *arrays[0].shape[1:]), filling, arrays[0].dtype)
+        return np.concatenate([arrays[0][:shared], *(array[shared:] for array in arrays), end])
 
-    labels = joined([example.labels for example in examples]).astype(np.int64)
+    labels = joined([example.labels for example in examples], IGNORED).astype(np.int64)
     if not (labels >= 0).any():
         raise UsageError(f"none of the {len(labels)} tokens of a row carries a label; give sets with a response")
     tokens = joined([example.tokens for example in examples]).astype(np.int64)
     positions = joined([np.arange(len(example.tokens)) for example in examples])
     entering = None if entering is None else joined(entering)
-    return Row(tokens, labels, positions, lay_out(shared, lengths), shared, lengths, entering)
+    layout = lay_out(shared, [*lengths[:-1], lengths[-1] + more])
+    return Row(tokens, labels, positions, layout, shared, lengths, entering)
+
+
+def divide(tokens: int, threads: int) -> int:
+    """How many batches of equal size tokens make: as many as there are threads, or the next fewer that come out even."""
+    return next(count for count in range(min(threads, tokens), 0, -1) if tokens % count == 0)
 
 
 def lay_out(shared: int, lengths: list[int]) -> Layout:

@@ -23,6 +23,8 @@ from .lora import dropout_mask
 from .optimizer import AdamW, clip, cosine
 from .rows import Example, Row, make_row, plan_rows
 
+KEPT = ("parameters", "first", "second", "gradient", "centre", "counts")  # arrays of a checkpoint
+
 
 @dataclass
 class Outcome:
@@ -48,6 +50,7 @@ class Trainer:
         self.gradient = np.zeros(self.lora.size, np.float32)
         self.done = 0
         self.fingerprint = self._fingerprint()
+        self.layers.centre = None
 
     def run(self, should_stop: Callable[[], bool] = lambda: False, progress=None, every: float = 30.0) -> Outcome:
         """Go on from where the run stands. A stop request is honoured after the current micro-step.
@@ -77,11 +80,11 @@ class Trainer:
 
     def save(self) -> None:
         """Write the checkpoint beside and rename, so that a kill leaves the old one or the new one."""
-        kept = io.BytesIO()
+        kept, centre = io.BytesIO(), self.layers.centre
         np.savez(
             kept, parameters=self.lora.flat, first=self.optimizer.first, second=self.optimizer.second,
             gradient=self.gradient, counts=np.array([self.done, self.optimizer.step]),
-            fingerprint=np.array(self.fingerprint),
+            centre=np.empty(0, np.float32) if centre is None else centre, fingerprint=np.array(self.fingerprint),
         )
         self.files.write(self.checkpoint, kept.getvalue())
 
@@ -93,12 +96,13 @@ class Trainer:
             with np.load(io.BytesIO(self.files.read(self.checkpoint)), allow_pickle=False) as kept:
                 if str(kept["fingerprint"]) != self.fingerprint:
                     return False
-                arrays = {name: kept[name] for name in ("parameters", "first", "second", "gradient", "counts")}
+                arrays = {name: kept[name] for name in KEPT}
         except (OSError, ValueError, KeyError, EOFError, BadZipFile):
             raise DamagedDataError(f"{self.checkpoint} is damaged; remove it and training starts afresh") from None
         self.lora.flat[...] = arrays["parameters"]
         self.optimizer.first[...], self.optimizer.second[...] = arrays["first"], arrays["second"]
         self.gradient[...] = arrays["gradient"]
+        self.layers.centre = arrays["centre"] if len(arrays["centre"]) else None
         self.done, self.optimizer.step = (int(count) for count in arrays["counts"])
         return True
 
@@ -139,11 +143,11 @@ class Trainer:
         return total
 
     def _fingerprint(self) -> str:
-        """Changes with the data, the adapter's form and start, or any setting that training depends on."""
+        """Changes with the data, the adapter's form and start, any setting that training depends on, and KEPT."""
         s, digest = self.settings, hashlib.sha256()
         form = [s.seed, s.epochs, s.learning_rate, s.weight_decay, s.clip_norm, s.row_tokens, s.accumulate, s.dropout]
         adapter = [self.lora.targets, self.lora.rank, self.lora.alpha, self.lora.first]
-        digest.update(json.dumps([*form, *adapter, self.layers.int8]).encode())
+        digest.update(json.dumps([*form, *adapter, self.layers.int8, KEPT]).encode())
         digest.update(self.lora.flat.tobytes())
         for example in self.examples:
             digest.update(example.tokens.astype(np.int32).tobytes() + b"|")

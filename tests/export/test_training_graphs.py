@@ -10,7 +10,7 @@ from idletune_export.int8_graphs import export_int8_graphs
 from idletune_export.unpack_graphs import export_unpack_graphs
 
 SHIPPED = PACKAGED_GRAPHS / "smollm2-135m"
-NAMES = ["head_total", "head_gather", "head_end"]
+NAMES = ["head_start", "head_total", "head_gather", "head_end"]
 WAYS = "forward", "backward", "forward_int8", "backward_int8"
 NAMES += [f"{variant}/block_{way}" for variant in ("attention", "all") for way in WAYS]
 

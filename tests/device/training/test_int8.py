@@ -31,8 +31,9 @@ def test_codes_are_the_weights_in_both_directions(tiny_path, tiny_graphs):
     weights = Weights(GgufFile(tiny_path), ModelShape.of(GgufFile(tiny_path)), tiny_graphs.vectors, threads=1)
     made, plain = Int8Weights(weights, 1).layer(1), weights.layer(1)
     for name in INT8_LINEARS:
-        forward = made[f"{name}.forward_codes"].T * made[f"{name}.forward_scales"][:, None]
-        backward = made[f"{name}.backward_codes"] * made[f"{name}.backward_scales"]
+        rows, columns = plain[name].shape
+        forward = made[f"{name}.forward_codes"].reshape(columns, rows).T * made[f"{name}.forward_scales"][:, None]
+        backward = made[f"{name}.backward_codes"].reshape(rows, columns) * made[f"{name}.backward_scales"]
         for axis, found in ((1, forward), (0, backward)):
             half_a_step = np.abs(plain[name]).max(axis, keepdims=True) / 127 / 2
             assert (np.abs(found - plain[name]) <= half_a_step * 1.001).all()

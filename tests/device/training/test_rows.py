@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from idletune.errors import UsageError
-from idletune.training.rows import IGNORED, MASKED, Example, make_row, plan_rows, shared_beginning
+from idletune.training.rows import EVEN, IGNORED, MASKED, Example, divide, make_row, plan_rows, shared_beginning
 
 
 def example(n, start=0, shared=0):
@@ -36,7 +36,8 @@ def test_a_token_sees_its_own_set_up_to_itself_and_nothing_else(shared):
     sets = examples(lengths, shared)
     row = make_row(sets)
     layout, longest = row.layout, row.layout.slots.shape[1]
-    assert row.whole_tokens == 31 and len(row.tokens) == 31 - 4 * shared and longest == 12 - shared
+    assert row.whole_tokens == 31 and longest == 12 - shared
+    assert len(row.tokens) == (24 if shared else 32)  # 31 - 4 * shared, up to a multiple of EVEN
     assert layout.slots.reshape(-1)[layout.places].tolist() == list(range(len(row.tokens)))
     assert layout.keys.reshape(-1)[layout.key_places].tolist() == list(range(len(row.tokens)))
     for whole, tokens, positions in zip(sets, row.parts(row.tokens), row.parts(row.positions)):
@@ -46,6 +47,23 @@ def test_a_token_sees_its_own_set_up_to_itself_and_nothing_else(shared):
             slot, at = divmod(int(layout.places[token]), longest)
             seen = layout.keys[slot, layout.mask[slot, at] == 0]
             assert sorted(seen) == sorted(numbers[: i + 1])
+
+
+def test_what_fills_a_row_up_follows_the_last_set_and_is_seen_by_nothing():
+    sets = examples([6, 9])
+    row = make_row(sets, entering=[np.ones((len(s.tokens), 2), np.float32) for s in sets])
+    assert len(row.tokens) == 16 and (row.labels[15:] == IGNORED).all() and not row.entering[15:].any()
+    layout, longest = row.layout, row.layout.slots.shape[1]
+    assert longest == 10 and layout.slots.reshape(-1)[layout.places].tolist() == list(range(16))
+    for token in range(15):
+        slot, at = divmod(int(layout.places[token]), longest)
+        assert 15 not in layout.keys[slot, layout.mask[slot, at] == 0]
+    assert [len(part) for part in row.parts(row.entering)] == [6, 9]
+
+
+def test_batches_are_equal():
+    assert [divide(256, threads) for threads in (1, 2, 3, 4, 6)] == [1, 2, 2, 4, 4]
+    assert divide(7, 4) == 1 and divide(2, 8) == 2 and EVEN == 4
 
 
 def test_a_local_layer_looks_back_a_window():
