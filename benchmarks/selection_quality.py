@@ -17,13 +17,25 @@ from common import RESULTS, make_layers, write_results
 from idletune.model.base_model import BaseModel
 from idletune.progress import Progress
 from idletune.settings import Settings
-from selection.cells import LONGEST, Bench, Cell
-from selection.report import BASELINES, compare, comparison, draw, summarize, table
+from selection.cells import FIFTHS, LONGEST, Bench, Cell
+from selection.report import (
+    BASELINES,
+    compare,
+    comparison,
+    curve_table,
+    curves,
+    draw,
+    draw_curves,
+    summarize,
+    table,
+    whole,
+)
 from selection.streams import DATA, STREAMS, load_stream
 
 HEADLINE = ("all_three", *BASELINES)
 OTHERS = ("diverse", "all_data", "eoe", "dss", "idd")
 FEW = ("ubuntu_irc/irc_04", "dolly/", "medquad/", "persona_chat/", "diasafety_safe/")  # one of each data set
+CURVES = ("all_three", "random", "keep_first")  # policies whose gain is followed along the stream
 LENGTH, SEEDS, BINS = 200, 5, 32
 CELLS = RESULTS / "selection_cells.jsonl"
 
@@ -39,6 +51,7 @@ def all_cells() -> list[Cell]:
     users = [stream for stream in STREAMS if stream not in FEW]
     first = [Cell(s, p, BINS, 0, 0, measures_more=True) for s, p in product(FEW, HEADLINE)]
     synthesis = [Cell(s, p, BINS, k, 0) for k, s, p in product((3, 1, 6), FEW, ("all_three", "random"))]
+    curves = [Cell(s, p, BINS, 0, 0, fifths=n) for s, p, n in product(FEW, CURVES, range(1, FIFTHS))]
     more_users = [Cell(s, p, BINS, 0, 0, measures_more=True) for s, p in product(users, HEADLINE)]
     more_seeds = [Cell(s, p, BINS, 0, n, measures_more=True) for n, s, p in product(range(1, SEEDS), FEW, HEADLINE)]
     others = [Cell(s, p, BINS, 0, 0, measures_more=True) for p, s in product(OTHERS, FEW)]
@@ -47,7 +60,7 @@ def all_cells() -> list[Cell]:
     rest = [Cell(s, p, BINS, 0, n, measures_more=True) for n, s, p in product(range(1, SEEDS), users, HEADLINE)]
     rest += [Cell(s, p, BINS, 0, n) for n, s, p in product(range(1, SEEDS), STREAMS, OTHERS)]
     second, further = more_seeds[: len(first)], more_seeds[len(first) :]
-    return first + synthesis[:10] + second + more_users + further + synthesis[10:] + others + sizes + rest
+    return first + synthesis[:10] + second + curves + more_users + further + synthesis[10:] + others + sizes + rest
 
 
 def done_cells() -> dict[str, dict]:
@@ -84,14 +97,19 @@ def run(cells: list[Cell], model_path: Path, data: Path, threads: int, seconds: 
 
 def report(cells: list[dict]) -> None:
     """Write the table, the picture and the figures of the cells there are."""
-    rows, compared = summarize(cells), compare(cells, BINS, Settings().policy)
-    write_results("selection", {"cells": len(cells), "of": len(all_cells()), "compared": compared, "rows": rows})
+    ended = whole(cells)
+    rows, compared, followed = summarize(ended), compare(ended, BINS, Settings().policy), curves(cells, BINS, CURVES)
+    found = {"compared": compared, "curves": followed, "rows": rows}
+    write_results("selection", {"cells": len(cells), "of": len(all_cells()), **found})
     page = (
         "# Selection and synthesis\n\nMade by `make bench-selection`; nats per token on the held-out fifth.\n\n"
-        f"{comparison(compared)}\n\n{table(rows)}\n"
+        f"{comparison(compared)}\n\n"
+        "The adapter's gain after each fifth of the stream, as many training rows each time:\n\n"
+        f"{curve_table(followed)}\n\n{table(rows)}\n"
     )
     (RESULTS / "selection.md").write_text(page, encoding="utf-8")
     draw(rows, RESULTS / "selection.png")
+    draw_curves(followed, RESULTS / "selection-curves.png")
     print(page)
 
 

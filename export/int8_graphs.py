@@ -136,7 +136,8 @@ def quantize_weights(weights):
 
 def quantize_tokens(x):
     """Values (n, hidden) as codes uint8 around 128 and a scale (n, 1) for each token, by output name."""
-    one, zero, axis, step, tiny = (op.const(CONSTANTS[f"int8.{n}"]) for n in ("one", "zero", "last_axis", "step", "tiny"))
+    names = ("one", "zero", "last_axis", "step", "tiny")
+    one, zero, axis, step, tiny = (op.const(CONSTANTS[f"int8.{name}"]) for name in names)
     scale = op.mul(op.max([op.reduce_max(op.abs(x), axis), tiny]), step)
     return {"codes": op.quantize_linear(op.div(x, scale), one, zero), "scale": scale}
 

@@ -28,6 +28,7 @@ from idletune.training.rows import make_row, plan_rows
 from idletune.training.trainer import Trainer
 from rouge_score import rouge_scorer
 
+from .report import FIFTHS
 from .streams import Stream
 
 ROWS_PER_BIN = 0.75  # training rows of 256 tokens for each annotation: about two passes over the answers
@@ -38,7 +39,7 @@ LONGEST = 256
 @dataclass(frozen=True)
 class Cell:
     """Which experiment: `policy` of the product or "all_data"; `measures_more` adds retrieval and, for the first
-    seed, ROUGE."""
+    seed, ROUGE; `fifths` of the stream are seen before training, 5 of them being all."""
 
     stream: str
     policy: str
@@ -47,10 +48,12 @@ class Cell:
     seed: int
     eoe_reading: str = "token"
     measures_more: bool = False
+    fifths: int = FIFTHS
 
     @property
     def key(self) -> str:
-        return "|".join(map(str, asdict(self).values()))
+        *known, fifths = asdict(self).values()
+        return "|".join(map(str, known)) + (f"|{fifths} fifths" if fifths < FIFTHS else "")
 
     @property
     def settings(self) -> Settings:
@@ -197,14 +200,16 @@ def nearest(stream: Stream, kept: list[int], question: np.ndarray) -> list[int]:
 
 
 def select(cell: Cell, stream: Stream) -> tuple[list[int], int]:
-    """Numbers of the exchanges in the buffer at the stream's end, and how many were replaced on the way."""
+    """Numbers of the exchanges in the buffer after the cell's part of the stream, and how many were replaced on the
+    way."""
+    seen = stream.seen[: len(stream.seen) * cell.fifths // FIFTHS]
     if cell.policy == "all_data":
-        return list(range(len(stream.seen))), 0
+        return list(range(len(seen))), 0
     with tempfile.TemporaryDirectory() as home, Store(Path(home)) as store:
         hidden = stream.token_embeddings[0].shape[1]
         buffer = Buffer(store, make_policy(cell.policy, cell.seed), cell.bins, hidden=hidden)
         observer, numbers, replaced = Observer(buffer, Lexicons.builtin(), cell.eoe_reading), {}, 0
-        for number, exchange in enumerate(stream.seen):
+        for number, exchange in enumerate(seen):
             offer = observer.observe(
                 exchange.question, stream.replies[number] or " ", stream.token_embeddings[number], float(number)
             ).offer

@@ -6,16 +6,21 @@ from pathlib import Path
 import numpy as np
 
 BASELINES = ("random", "fifo", "k_center", "keep_first")  # the paper's, and the simplest of all
+FIFTHS = 5  # parts of a stream after which a learning curve has a point
 RESAMPLES, INTERVAL = 2000, (2.5, 97.5)
 SYNTHESIS = 3  # paraphrases of an answer, as the product has them
 NAMES = {"all_three": "ours (all three)", "eoe": "EOE only", "dss": "DSS only", "idd": "IDD only"}
 
 
+def label_of(policy: str) -> str:
+    """A policy's name for people."""
+    return NAMES.get(policy, policy.replace("_", " "))
+
+
 def label(cell: dict) -> str:
     """The row a cell belongs to."""
-    name = NAMES.get(cell["policy"], cell["policy"].replace("_", " "))
     reading = ", histogram EOE" if cell["eoe_reading"] == "histogram" else ""
-    return name + reading + (f", {cell['paraphrases']} paraphrases" if cell["paraphrases"] else "")
+    return label_of(cell["policy"]) + reading + (f", {cell['paraphrases']} paraphrases" if cell["paraphrases"] else "")
 
 
 def gains(cells: list[dict], of: str = "adapted") -> np.ndarray:
@@ -40,6 +45,38 @@ def difference(first: list[dict], second: list[dict]) -> tuple[float, float, flo
     by_seed = {cell["seed"]: cell for cell in second}
     pairs = [(cell, by_seed[cell["seed"]]) for cell in first if cell["seed"] in by_seed]
     return interval(gains([a for a, _ in pairs]) - gains([b for _, b in pairs]))
+
+
+def whole(cells: list[dict]) -> list[dict]:
+    """Those that saw all of their stream."""
+    return [cell for cell in cells if cell.get("fifths", FIFTHS) == FIFTHS]
+
+
+def curves(cells: list[dict], bins: int, policies: tuple[str, ...]) -> list[dict]:
+    """The adapter's mean gain after each fifth of a stream, for streams and policies that were followed; first seed."""
+    plain = [
+        c for c in cells
+        if c["bins"] == bins and c["seed"] == 0 and not c["paraphrases"] and c["eoe_reading"] == "token"
+    ]
+    found = defaultdict(dict)
+    for cell in plain:
+        found[cell["stream"], cell["policy"]][cell.get("fifths", FIFTHS)] = float(gains([cell]).mean())
+    return [
+        {"stream": stream, "policy": policy, "gains": [points[n] for n in range(1, FIFTHS + 1)]}
+        for (stream, policy), points in sorted(found.items())
+        if policy in policies and len(points) == FIFTHS
+    ]
+
+
+def curve_table(followed: list[dict]) -> str:
+    """`curves` as Markdown."""
+    fifths = range(1, FIFTHS + 1)
+    head = " | ".join(f"{n}/{FIFTHS}" for n in fifths)
+    lines = [f"| stream | method | {head} |", "|---|---" + "|---" * FIFTHS + "|"]
+    for curve in followed:
+        points = " | ".join(f"{gain:.3f}" for gain in curve["gains"])
+        lines.append(f"| {curve['stream'].strip('/')} | {label_of(curve['policy'])} | {points} |")
+    return "\n".join(lines)
 
 
 def summarize(cells: list[dict], against: str = "random") -> list[dict]:
@@ -144,7 +181,7 @@ def comparison(rows: list[dict]) -> str:
         if "synthesis" in r:
             synthesis = f"{r['synthesis']:+.3f} ({r['synthesis_low']:+.3f} .. {r['synthesis_high']:+.3f})"
         lines.append(
-            f"| {r['data']} | {r['users']} | {r['base']:.3f} | {NAMES.get(r['best'], r['best'].replace('_', ' '))} "
+            f"| {r['data']} | {r['users']} | {r['base']:.3f} | {label_of(r['best'])} "
             f"| {r['best_gain']:.3f} | {r['adapter']:.3f} | {r['retrieval']:.3f} | {r['ours']:.3f} "
             f"| {r['more'] / r['best_gain']:+.0%}: {r['more']:+.3f} ({r['low']:+.3f} .. {r['high']:+.3f}) "
             f"| {r['same']:+.3f} ({r['same_low']:+.3f} .. {r['same_high']:+.3f}) | {synthesis} "
@@ -203,5 +240,29 @@ def draw(rows: list[dict], path: Path, columns: int = 5) -> None:
     found = dict(zip(labels, handles))
     figure.legend(found.values(), found, loc="outside lower center", ncols=2, frameon=False)
     figure.suptitle("held-out loss below the untouched base, 95 % intervals")
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)
+
+
+def draw_curves(followed: list[dict], path: Path) -> None:
+    """A small picture for each stream: the adapter's gain over the fifths seen, a line for each policy."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    streams = sorted({curve["stream"] for curve in followed})
+    figure, grid = pyplot.subplots(
+        1, max(1, len(streams)), figsize=(2 + 2.4 * len(streams), 3), squeeze=False, layout="constrained"
+    )
+    for axes, stream in zip(grid.flat, streams):
+        for curve in (curve for curve in followed if curve["stream"] == stream):
+            axes.plot(range(1, FIFTHS + 1), curve["gains"], "o-", label=label_of(curve["policy"]))
+        axes.set(title=stream.strip("/"), xlabel="fifths of the stream seen")
+    grid[0][0].set_ylabel("nats per token")
+    handles, labels = grid[0][0].get_legend_handles_labels()
+    if handles:
+        figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+    figure.suptitle("held-out loss below the untouched base")
     figure.savefig(path, dpi=110)
     pyplot.close(figure)

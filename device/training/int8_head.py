@@ -24,7 +24,8 @@ class Int8Head:
 
     def __init__(self, weights: Weights, threads: int, resident: bool):
         self._weights, self._quantizer, self._resident = weights, Quantizer(threads), resident
-        self._quantize, self._gather = (Graph(GRAPHS / f"{name}.onnx", threads) for name in ("quantize_tokens", "gather"))
+        self._quantize = Graph(GRAPHS / "quantize_tokens.onnx", threads)
+        self._gather = Graph(GRAPHS / "gather.onnx", threads)
         self._dither = np.empty((0, OUTPUT_ROWS), np.float32)
         self.centre = None
 

@@ -68,7 +68,7 @@ class Layers:
         output, int8 = plan.resident_output, plan.int8  # kept as float32, or as int8
         weights = Weights(
             gguf, lora.shape, graphs.vectors, threads=threads, resident=plan.resident,
-            resident_output=output and not int8,
+            resident_output=output and not int8, keeps_scales=plan.keeps_scales,
         )
         return cls(
             weights, graphs, lora, threads=threads, recompute=plan.recompute, int8=int8, resident_output=output and int8

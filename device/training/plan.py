@@ -2,8 +2,8 @@
 
 From fast to small: frozen weights as int8, where the processor has instructions for them (a choice of arithmetic,
 which a run keeps to), or as float32; every frozen product saved or each layer recomputed; as many layers as fit kept
-unpacked, then the output matrix; the rest is unpacked when its turn comes. None of the latter changes a result.
-Only where even the smallest of these does not fit are rows made shorter, down to the longest dialogue set
+unpacked, then the output matrix; the rest is unpacked when its turn comes, from scales that are kept or, at the
+very least, gathered anew each time. None of the latter changes a result. Only where even the smallest of these does not fit are rows made shorter, down to the longest dialogue set
 allowed: that is the same training in more and smaller steps.
 """
 
@@ -37,6 +37,7 @@ class MemoryPlan:
     recompute: bool
     resident: range  # layers that stay unpacked as float32
     resident_output: bool
+    keeps_scales: bool  # of the blocks of all other layers
     megabytes: int
 
     def __str__(self) -> str:
@@ -63,15 +64,15 @@ def plan_memory(
 
     for on_int8 in (True, False) if int8 else (False,):
         for recompute in (False, True):
-            if sizes(row_tokens).least(recompute, on_int8) <= memory_mb:
+            if sizes(row_tokens).megabytes(recompute, int8=on_int8) <= memory_mb:
                 return _fill(sizes(row_tokens), recompute, on_int8, memory_mb)
     shortest = min(shortest or row_tokens, row_tokens)
-    fitting = [n for n in range(shortest, row_tokens) if sizes(n).least(recompute=True) <= memory_mb]
+    fitting = [n for n in range(shortest, row_tokens + 1) if sizes(n).least() <= memory_mb]
     if fitting:
-        return _fill(sizes(fitting[-1]), True, False, memory_mb)
+        return MemoryPlan(fitting[-1], False, True, range(0), False, False, sizes(fitting[-1]).least())
     raise UsageError(
         f"a memory budget of {memory_mb} MB is too small for rows of {shortest} tokens; give at least "
-        f"{sizes(shortest).least(recompute=True)} MB (setting memory_mb) or shorter sets (row_tokens, example_tokens)"
+        f"{sizes(shortest).least()} MB (setting memory_mb) or shorter sets (row_tokens, example_tokens)"
     )
 
 
@@ -91,7 +92,7 @@ def _fill(sizes: "Sizes", recompute: bool, int8: bool, memory_mb: int) -> Memory
     output = output or count == wanted and fits(count, True)
     resident = range(count) if int8 else range(layers - count, layers)
     megabytes = sizes.megabytes(recompute, count, output, int8)
-    return MemoryPlan(sizes.row_tokens, int8, recompute, resident, output, megabytes)
+    return MemoryPlan(sizes.row_tokens, int8, recompute, resident, output, True, megabytes)
 
 
 @dataclass(frozen=True)
@@ -103,21 +104,25 @@ class Sizes:
     row_tokens: int
     cached_tokens: int
 
-    def least(self, recompute: bool, int8: bool = False) -> int:
-        """MB with nothing kept unpacked."""
-        return self.megabytes(recompute, 0, False, int8)
+    def least(self) -> int:
+        """MB with nothing kept that can be made again."""
+        return self.megabytes(recompute=True, scales=False)
 
-    def megabytes(self, recompute: bool, resident_layers: int, resident_output: bool, int8: bool) -> int:
-        values = self.weights(resident_layers, resident_output and not int8) + self.kept(recompute) + self.inner()
+    def megabytes(
+        self, recompute: bool, resident_layers: int = 0, resident_output: bool = False, int8: bool = False,
+        scales: bool = True,
+    ) -> int:
+        weights = self.weights(resident_layers, resident_output and not int8, scales)
         codes = self.codes(resident_output) if int8 else 0
-        return math.ceil((values + codes) * FLOAT / MB) + GRAPHS_MB
+        return math.ceil((weights + codes + self.kept(recompute) + self.inner()) * FLOAT / MB) + GRAPHS_MB
 
-    def weights(self, resident_layers: int, resident_output: bool) -> float:
+    def weights(self, resident_layers: int, resident_output: bool, scales: bool) -> float:
         shape = self.lora.shape
         layer = sum(self._linears().values())
         output = shape.vocabulary if resident_output else min(OUTPUT_ROWS, shape.vocabulary)
         streamed = shape.layers - resident_layers
-        return layer * (resident_layers + min(1, streamed) + streamed * SCALES_SHARE) + output * shape.hidden
+        kept = streamed * SCALES_SHARE * scales
+        return layer * (resident_layers + min(1, streamed) + kept) + output * shape.hidden
 
     def codes(self, resident_output: bool) -> float:
         """The trained layers' weights with INT8_LINEARS as codes, and all of the output matrix or a part of it."""

@@ -135,7 +135,7 @@ def make_row(examples: list[Example], entering: list[np.ndarray] | None = None) 
 
 
 def divide(tokens: int, threads: int) -> int:
-    """How many batches of equal size tokens make: as many as there are threads, or the next fewer that come out even."""
+    """How many batches of equal size tokens make: one for each thread, or the next fewer that come out even."""
     return next(count for count in range(min(threads, tokens), 0, -1) if tokens % count == 0)
 
 

@@ -75,14 +75,15 @@ def _plain(rows: np.ndarray, name: str) -> np.ndarray:
 
 class Weights:
     """Frozen weights by layer; the first `resident` layers stay unpacked once they were used, and the output
-    matrix with `resident_output`. `vectors` names the norms and biases of a block (see GraphFiles)."""
+    matrix with `resident_output`; of the others' blocks the scales with `keeps_scales`. `vectors` names the norms
+    and biases of a block (see GraphFiles)."""
 
     def __init__(
         self, gguf: GgufFile, shape: ModelShape, vectors: dict[str, int], *, threads: int,
-        resident: range = range(0), resident_output: bool = False,
+        resident: range = range(0), resident_output: bool = False, keeps_scales: bool = True,
     ):
         self.shape, self._gguf, self._vectors, self._resident = shape, gguf, vectors, resident
-        self._unpacker = Unpacker(threads)
+        self._unpacker, self._keeps_scales = Unpacker(threads), keeps_scales
         self._refuse_unknown_types()
         self._layers: dict[int, dict] = {}
         self._scales: dict[str, np.ndarray] = {}
@@ -99,7 +100,7 @@ class Weights:
         resident = number in self._resident
         weights = self._empty_layer() if resident else self._buffers
         for name in LINEARS:
-            self._unpack(f"blk.{number}.{name}.weight", weights[name], keep_scales=not resident)
+            self._unpack(f"blk.{number}.{name}.weight", weights[name], keep_scales=self._keeps_scales and not resident)
         for name, size in self._vectors.items():
             weights[name][...] = self._vector(f"blk.{number}.{name}" + ("" if "." in name else ".weight"), size)
         if resident:

@@ -3,7 +3,17 @@
 import numpy as np
 import pytest
 
-from benchmarks.selection.report import compare, comparison, draw, summarize, table
+from benchmarks.selection.report import (
+    compare,
+    comparison,
+    curve_table,
+    curves,
+    draw,
+    draw_curves,
+    summarize,
+    table,
+    whole,
+)
 
 
 def cell(policy, gain, retrieved=0.0, stream="dolly/", seed=0, exchanges=20):
@@ -62,3 +72,14 @@ def test_the_picture_takes_as_many_lines_as_it_needs(tmp_path):
     draw(rows[:3], tmp_path / "one.png", columns=3)
     two, one = (image.imread(tmp_path / name).shape[0] for name in ("two.png", "one.png"))
     assert two > 1.5 * one
+
+
+def test_a_curve_has_a_point_for_each_fifth_and_stays_out_of_the_other_tables(tmp_path):
+    parts = [{**cell("random", 0.1 * n), "fifths": n} for n in (1, 2, 3, 4)]
+    ended = [cell("random", 0.5), cell("all_three", 0.6)]  # the latter was not followed
+    (curve,) = curves(parts + ended, 32, ("random", "all_three"))
+    assert curve["gains"] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5], abs=0.01)
+    assert whole(parts + ended) == ended
+    assert "| dolly | random | 0.1" in curve_table([curve])
+    draw_curves([curve], tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").stat().st_size > 1000
