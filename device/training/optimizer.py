@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
+BLOCK = 1 << 14  # parameters updated together: what is in between stays in the cache
 
 
 def cosine(step: int, steps: int, peak: float, warmup: float = 0.05) -> float:
@@ -33,10 +34,15 @@ class AdamW:
     def update(self, parameters: np.ndarray, gradient: np.ndarray, rate: float) -> None:
         """One step in place; parameters and gradient float32 of the same length."""
         self.step += 1
-        self.first += np.float32(1 - BETA1) * (gradient - self.first)
-        self.second += np.float32(1 - BETA2) * (gradient * gradient - self.second)
+        for start in range(0, len(parameters), BLOCK):
+            block = slice(start, start + BLOCK)
+            self._update(parameters[block], gradient[block], self.first[block], self.second[block], rate)
+
+    def _update(self, parameters, gradient, first, second, rate: float) -> None:
+        first += np.float32(1 - BETA1) * (gradient - first)
+        second += np.float32(1 - BETA2) * (gradient * gradient - second)
         scale = np.float32(rate / (1 - BETA1**self.step))
-        spread = np.sqrt(self.second / np.float32(1 - BETA2**self.step)) + np.float32(EPSILON)
+        spread = np.sqrt(second / np.float32(1 - BETA2**self.step)) + np.float32(EPSILON)
         if self.weight_decay:
             parameters *= np.float32(1 - rate * self.weight_decay)
-        parameters -= scale * self.first / spread
+        parameters -= scale * first / spread

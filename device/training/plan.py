@@ -3,8 +3,9 @@
 From fast to small: frozen weights as int8, where the processor has instructions for them (a choice of arithmetic,
 which a run keeps to), or as float32; every frozen product saved or each layer recomputed; as many layers as fit kept
 unpacked, then the output matrix; the rest is unpacked when its turn comes, from scales that are kept or, at the
-very least, gathered anew each time. None of the latter changes a result. Only where even the smallest of these does not fit are rows made shorter, down to the longest dialogue set
-allowed: that is the same training in more and smaller steps.
+very least, gathered anew each time. None of the latter changes a result. Only where even the smallest of these does
+not fit are rows made shorter, down to the longest dialogue set allowed: that is the same training in more and smaller
+steps.
 """
 
 import math

@@ -80,6 +80,6 @@ def test_a_curve_has_a_point_for_each_fifth_and_stays_out_of_the_other_tables(tm
     (curve,) = curves(parts + ended, 32, ("random", "all_three"))
     assert curve["gains"] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5], abs=0.01)
     assert whole(parts + ended) == ended
-    assert "| dolly | random | 0.1" in curve_table([curve])
+    assert "| dolly | random | 0.098 | 0.198 |" in curve_table([curve])
     draw_curves([curve], tmp_path / "curves.png")
     assert (tmp_path / "curves.png").stat().st_size > 1000

@@ -25,7 +25,8 @@ def test_too_small_a_budget_names_the_smallest_that_works():
     with pytest.raises(UsageError, match=r"50 MB is too small.*at least (\d+) MB") as error:
         plan(50)
     least = int(str(error.value).split("at least ")[1].split()[0])
-    assert plan(least).recompute
+    assert plan(least).recompute and not plan(least).keeps_scales and plan(least).row_tokens == 256
+    assert plan(450).keeps_scales
     with pytest.raises(UsageError):
         plan(least - 1)
 
@@ -57,3 +58,10 @@ def test_int8_where_it_fits_and_float32_below():
     assert upper_half.resident == range(15) and upper_half.resident_output
     least_output = plan(upper_half.megabytes - 1, top_layers=15, int8=True)
     assert least_output.resident == range(14) and least_output.resident_output  # needed at every step, it stays longest
+
+
+def test_the_output_matrix_takes_half_as_much_on_int8():
+    least = min(mb for mb in range(300, 700) if plan(mb, int8=True).resident_output)
+    assert not plan(least - 1, int8=True).resident_output
+    saved = 0.5 * SMOL.vocabulary * SMOL.hidden * 4 / 1e6
+    assert plan(1000, int8=True).megabytes - plan(least - 1, int8=True).megabytes == pytest.approx(saved, abs=2)
