@@ -35,7 +35,7 @@ from selection.streams import DATA, STREAMS, load_stream
 HEADLINE = ("all_three", *BASELINES)
 OTHERS = ("diverse", "all_data", "eoe", "dss", "idd")
 FEW = ("ubuntu_irc/irc_04", "dolly/", "medquad/", "persona_chat/", "diasafety_safe/")  # one of each data set
-CURVES = ("all_three", "random", "keep_first")  # policies whose gain is followed along the stream
+CURVES = ("all_three", "random")  # policies whose gain is followed along the stream
 LENGTH, SEEDS, BINS = 200, 5, 32
 CELLS = RESULTS / "selection_cells.jsonl"
 
