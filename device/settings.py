@@ -68,7 +68,7 @@ class Settings:
     clip_norm: float = setting(1.0, "longest gradient", least=0, most=1e6)
     row_tokens: int = setting(256, "tokens packed into a training row", least=16, most=MOST_TOKENS)
     example_tokens: int = setting(256, "tokens of one dialogue set; longer ones are cut", least=16, most=MOST_TOKENS)
-    memory_mb: int = setting(420, "memory the trainer may take, in MB", least=1, most=2**24)
+    memory_mb: int = setting(440, "memory the trainer may take, in MB", least=1, most=2**24)
     products: str = setting(
         "auto", "arithmetic of training's frozen products; auto = int8 where the processor has instructions for it",
         ("auto", "float32", "int8"),

@@ -36,7 +36,7 @@ from .output import built_beside, one_line
 from .parity import compare, first_tokens, paragraphs
 from .reference import Reference
 from .sources import Source
-from .training_check import check_training_graphs, provide_training_graphs
+from .training_check import LEAST_INT8_COSINE, check_training_graphs, provide_training_graphs
 
 PROJECT = Path(__file__).resolve().parents[1]
 TERMUX = Path(__file__).parent / "termux" / "install-termux.sh"
@@ -94,7 +94,12 @@ class _Build:
         self.say("training graphs")
         provide_training_graphs(self.folder / BASE, self.folder / "training")
         texts = [text[:CHECK_TOKENS] for text in self.texts[:2]]
-        self.parity["training"] = asdict(check_training_graphs(self.folder / BASE, self.folder / "training", texts))
+        check = check_training_graphs(self.folder / BASE, self.folder / "training", texts)
+        if check.int8_cosine < LEAST_INT8_COSINE:
+            self.say(f"on int8 the gradient leaves its direction (cosine {check.int8_cosine:.2f}): float32 alone")
+            for path in (self.folder / "training").rglob("*_int8.onnx"):
+                path.unlink()
+        self.parity["training"] = asdict(check)
 
     def onnx(self, weights: str) -> None:
         from .onnx_model import export_onnx_model

@@ -28,6 +28,7 @@ from .training_graphs import export_training_graphs
 
 TARGETS = "q,k,v,o,gate,up,down"
 LARGEST_LOSS_ERROR, LARGEST_GRADIENT_ERROR = 1e-6, 1e-4  # relative, against float64
+LEAST_INT8_COSINE = 0.8  # of the gradient on int8 to the one in float32, for a model to be trained on int8
 NEWEST_OPSET, MOST_CONSTANTS = 20, 1000
 
 
@@ -38,6 +39,7 @@ class TrainingCheck:
     loss: float
     loss_error: float
     gradient_error: float  # the worst LoRA tensor
+    int8_cosine: float  # of the gradient with products on int8 to the one in float32
 
 
 def write_training_graphs(base: Path, folder: Path) -> None:
@@ -75,16 +77,20 @@ def check_training_graphs(base: Path, folder: Path, texts: list[list[int]]) -> T
     shape = ModelShape.of(GgufFile(base))
     lora = _random_adapter(shape)
     graphs = find_graphs(shape.block, [folder])
-    weights = Weights(GgufFile(base), shape, graphs.vectors, threads=0)
-    layers = Layers(weights, graphs, lora, threads=0, recompute=True)
     row = make_row([Example(np.array(t, np.int32), np.array([*t[1:], IGNORED], np.int32)) for t in texts])
-    flat = np.zeros_like(lora.flat)
-    loss, count = layers.gradients(row, flat, 1.0)
+
+    def gradient(int8: bool) -> tuple[float, np.ndarray]:
+        weights, flat = Weights(GgufFile(base), shape, graphs.vectors, threads=0), np.zeros_like(lora.flat)
+        layers = Layers(weights, graphs, lora, threads=0, recompute=True, int8=int8)
+        return layers.gradients(row, flat, 1.0)[0], flat
+
+    (loss, flat), (_, on_int8) = gradient(False), gradient(True)
+    count, cosine = len(row.labelled), float(flat @ on_int8 / np.linalg.norm(flat) / np.linalg.norm(on_int8))
     ours = from_lora(flat, lora, Base(base)).modules
     their_loss, theirs = _in_torch(base, from_lora(lora.flat, lora, Base(base)), texts)
     errors = {name: max(map(_relative_error, ours[name], theirs[name])) for name in ours}
     worst = max(errors, key=errors.get)
-    check = TrainingCheck(loss / count, abs(loss / their_loss - 1), errors[worst])
+    check = TrainingCheck(loss / count, abs(loss / their_loss - 1), errors[worst], cosine)
     if not (check.loss_error <= LARGEST_LOSS_ERROR and check.gradient_error <= LARGEST_GRADIENT_ERROR):
         raise DamagedDataError(
             f"the training graphs differ from PyTorch: loss by {check.loss_error:.1e}, the gradient of {worst} by "

@@ -43,7 +43,8 @@ class MemoryPlan:
 
     def __str__(self) -> str:
         kept = "recomputes each layer" if self.recompute else "saves every frozen product"
-        unpacked = [f"{len(self.resident)} layers"] if self.resident else []
+        count = len(self.resident)
+        unpacked = [f"{count} layer{'s' if count > 1 else ''}"] if count else []
         unpacked += ["the output matrix"] if self.resident_output else []
         return ", ".join([
             f"rows of {self.row_tokens} tokens", kept, *(["frozen products on int8"] if self.int8 else []),

@@ -32,16 +32,13 @@ class Silu(torch.autograd.Function):
 
 
 class RmsNorm(torch.autograd.Function):
-    """x / sqrt(mean(x^2) + eps) * weight, with a gradient of few steps; the frozen weight has none.
-
-    Written as ONNX Runtime knows it: it makes one operator of the forward pass.
-    """
+    """x / sqrt(mean(x^2) + eps) * weight, with a gradient of few steps; the frozen weight has none."""
 
     @staticmethod
     def forward(ctx, x, weight, eps):
         ctx.save_for_backward(x, weight)
         ctx.eps = eps
-        return x / torch.sqrt(x.pow(2).mean(-1, keepdim=True) + eps) * weight
+        return x * torch.rsqrt((x * x).mean(-1, keepdim=True) + eps) * weight
 
     @staticmethod
     def backward(ctx, gradient):

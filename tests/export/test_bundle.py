@@ -20,15 +20,20 @@ from idletune_export.sources import Source, find_source
 PUSH = Path(__file__).parents[2] / "scripts" / "push.sh"
 
 
-@pytest.fixture(scope="module")
-def bundle(tiny_path, tiny_graphs, tmp_path_factory):
+def build(tiny_path, tiny_graphs, target, say=lambda _: None, **constants):
     """Its training graphs are the session's: exporting them a second time is the longest part."""
-    target = tmp_path_factory.mktemp("dist") / "phone" / "tiny"
     with pytest.MonkeyPatch.context() as patch:
         copied = lambda _, folder: shutil.copytree(tiny_graphs.folder, folder)  # noqa: E731
         patch.setattr(bundle_module, "provide_training_graphs", copied)
-        build_bundle(Source("tiny", tiny_path), target, say=lambda _: None)
+        for name, value in constants.items():
+            patch.setattr(bundle_module, name, value)
+        build_bundle(Source("tiny", tiny_path), target, say=say)
     return target
+
+
+@pytest.fixture(scope="module")
+def bundle(tiny_path, tiny_graphs, tmp_path_factory):
+    return build(tiny_path, tiny_graphs, tmp_path_factory.mktemp("dist") / "phone" / "tiny")
 
 
 def test_everything_is_there_and_vouched_for(bundle):
@@ -43,6 +48,14 @@ def test_everything_is_there_and_vouched_for(bundle):
     assert manifest["shape"]["hidden"] == 64 and manifest["tools"]["onnxruntime"]
     assert manifest["parity"]["base.gguf"]["relative_logit_difference"] < 5e-2
     assert manifest["parity"]["training"]["gradient_error"] < 1e-4
+    assert manifest["parity"]["training"]["int8_cosine"] > 0.9
+
+
+def test_a_model_that_int8_leads_astray_trains_in_float32(tiny_path, tiny_graphs, tmp_path):
+    said = []
+    made = build(tiny_path, tiny_graphs, tmp_path / "tiny", say=said.append, LEAST_INT8_COSINE=1.1)
+    assert not [*made.rglob("*_int8.onnx")] and [*made.rglob("block_backward.onnx")]
+    assert any("float32 alone" in line for line in said) and check_bundle(made / "base.gguf")
 
 
 def test_the_wheel_is_pure_python_and_carries_the_device(bundle):

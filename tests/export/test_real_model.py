@@ -15,6 +15,7 @@ from idletune_export.onnx_model import write_onnx_models
 from idletune_export.parity import compare, first_tokens, next_token_loss, paragraphs
 from idletune_export.reference import Reference
 from idletune_export.sources import Source
+from idletune_export.training_check import LEAST_INT8_COSINE
 
 pytestmark = pytest.mark.model
 QUESTIONS = [
@@ -107,4 +108,5 @@ def test_the_default_bundle_is_small_and_true(model_path, tmp_path):
     manifest = build_bundle(Source("smollm2-135m", model_path), tmp_path / "bundle", say=lambda _: None)
     assert sum(facts["bytes"] for facts in manifest["files"].values()) <= 105_000_000
     assert manifest["parity"]["training"]["gradient_error"] < 1e-3
+    assert manifest["parity"]["training"]["int8_cosine"] > LEAST_INT8_COSINE
     assert manifest["parity"]["base.gguf"]["perplexity"] < 1.01 * manifest["parity"]["original"]["perplexity"]

@@ -61,7 +61,7 @@ def test_int8_where_it_fits_and_float32_below():
 
 
 def test_the_output_matrix_takes_half_as_much_on_int8():
-    least = min(mb for mb in range(300, 700) if plan(mb, int8=True).resident_output)
-    assert not plan(least - 1, int8=True).resident_output
-    saved = 0.5 * SMOL.vocabulary * SMOL.hidden * 4 / 1e6
-    assert plan(1000, int8=True).megabytes - plan(least - 1, int8=True).megabytes == pytest.approx(saved, abs=2)
+    plans = [plan(mb, int8=True) for mb in range(400, 700)]
+    without, kept = ([p for p in plans if not p.recompute and p.resident_output is on] for on in (False, True))
+    half = 0.5 * SMOL.vocabulary * SMOL.hidden * 4 / 1e6
+    assert kept[0].megabytes - without[0].megabytes == pytest.approx(half, abs=3)
