@@ -19,7 +19,8 @@ from common import make_layers, random_examples, write_results
 from idletune.model import onnx_session
 from idletune.training.rows import make_row
 
-ONCE = ("unpack", "int8")  # folders of graphs that prepare the weights, in the first step alone
+ONCE = ("unpack", "int8-quantize_weights", "int8-product")  # graphs that prepare the weights, in the first step alone
+HEAD = ("head_", "int8-gather", "int8-quantize_tokens")  # what the names of the head's graphs hold
 PRODUCTS = ("MatMul", "FusedMatMul", "Gemm")
 TOKENS = (256, 512)
 
@@ -39,12 +40,13 @@ class Profiled(onnx_session.ort.InferenceSession):
 
 def purpose(kernel: str, shapes: list[list[int]], head: bool, rank: int) -> str:
     """What a kernel is for, by its name and the shapes of its inputs."""
-    if kernel.startswith("MatMulInteger"):
-        return "frozen products, int8"
-    if kernel not in PRODUCTS:
-        return "head, the rest" if head else "elementwise, quantizing, moving"
+    product = kernel in PRODUCTS or kernel.startswith("MatMulInteger")
     if head:
-        return "head, products"
+        return "head, products" if product else "head, the rest"
+    if not product:
+        return "elementwise, quantizing, moving"
+    if kernel not in PRODUCTS:
+        return "frozen products, int8"
     if any(rank in shape for shape in shapes):
         return "adapter"
     by_head, turned = len(shapes[0]) == 4, shapes[1][0] == shapes[1][-1] == shapes[0][-1]
@@ -65,7 +67,7 @@ def profile(model: Path, tokens: int, steps: int, threads: int) -> dict:
         name = Path(path).name
         if name.startswith(ONCE):
             continue
-        head = "head_" in name
+        head = any(part in name for part in HEAD)
         for event in json.loads(Path(path).read_text()):
             if event.get("cat") == "Node" and event["name"].endswith("kernel_time"):
                 shapes = [list(shape.values())[0] for shape in event["args"]["input_type_shape"]]
