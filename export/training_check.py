@@ -81,7 +81,7 @@ def check_training_graphs(base: Path, folder: Path, texts: list[list[int]]) -> T
 
     def gradient(int8: bool) -> tuple[float, np.ndarray]:
         weights, flat = Weights(GgufFile(base), shape, graphs.vectors, threads=0), np.zeros_like(lora.flat)
-        layers = Layers(weights, graphs, lora, threads=0, recompute=True, int8=int8)
+        layers = Layers(weights, graphs, lora, threads=0, recompute=True, int8=int8, int8_head=int8)
         return layers.gradients(row, flat, 1.0)[0], flat
 
     (loss, flat), (_, on_int8) = gradient(False), gradient(True)

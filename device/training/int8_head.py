@@ -17,13 +17,13 @@ from .weights import OUTPUT_ROWS, Weights
 
 
 class Int8Head:
-    """What Head needs for a gradient, from the output matrix as codes; made once and kept where `resident`.
+    """What Head needs for a gradient, from the output matrix as codes, which are made once and kept.
 
     `centre` float32 (hidden,) is the mean of the first values seen, or is set: a resumed run needs the same.
     """
 
-    def __init__(self, weights: Weights, threads: int, resident: bool):
-        self._weights, self._quantizer, self._resident = weights, Quantizer(threads), resident
+    def __init__(self, weights: Weights, threads: int):
+        self._weights, self._quantizer = weights, Quantizer(threads)
         self._quantize = Graph(GRAPHS / "quantize_tokens.onnx", threads)
         self._gather = Graph(GRAPHS / "gather.onnx", threads)
         self._dither = np.empty((0, OUTPUT_ROWS), np.float32)
@@ -49,15 +49,10 @@ class Int8Head:
         """The parts, each with shares of a rounding step for its odds, float32 (n, words)."""
         if len(self._dither) < n:
             self._dither = np.random.default_rng(0).random((n, OUTPUT_ROWS), np.float32) - np.float32(0.5)
-        for part in self._parts():
+        self._kept = self._kept or [*map(self._codes, self._weights.output_parts())]
+        for part in self._kept:
             words = len(part["backward_codes"])
             yield {**part, "dither": np.ascontiguousarray(self._dither[:n, :words])}
-
-    def _parts(self) -> Iterator[dict[str, np.ndarray]]:
-        if not self._resident:
-            return map(self._codes, self._weights.output_parts())
-        self._kept = self._kept or [*map(self._codes, self._weights.output_parts())]
-        return iter(self._kept)
 
     def _codes(self, part: np.ndarray) -> dict[str, np.ndarray]:
         return {**self._quantizer.codes(part), "central": part @ self.centre}

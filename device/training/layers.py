@@ -47,7 +47,7 @@ class Layers:
 
     def __init__(
         self, weights: Weights, graphs: GraphFiles, lora: Lora, *, threads: int, recompute: bool, int8: bool = False,
-        resident_output: bool = False,
+        int8_head: bool = False,
     ):
         self.shape: ModelShape = weights.shape
         self.weights, self.graphs, self.lora, self.recompute, self.int8 = weights, graphs, lora, recompute, int8
@@ -57,7 +57,7 @@ class Layers:
         self._training_forward = Graph(folder / "block_forward_int8.onnx", threads) if int8 else self._forward
         self._training_backward = Graph(folder / f"block_backward{'_int8' if int8 else ''}.onnx", threads)
         self._training_weights = Int8Weights(weights, threads) if int8 else weights
-        self._int8_head = Int8Head(weights, threads, resident_output) if int8 else None
+        self._int8_head = Int8Head(weights, threads) if int8_head else None
         self._head = Head(weights, graphs.folder, threads, self._int8_head)
         self._arena = Arena()
         self._untrained = self._zero_adapters()
@@ -65,14 +65,18 @@ class Layers:
     @classmethod
     def planned(cls, gguf: GgufFile, graphs: GraphFiles, lora: Lora, plan: MemoryPlan, threads: int) -> "Layers":
         """As a plan says, over the weights of a file."""
-        output, int8 = plan.resident_output, plan.int8  # kept as float32, or as int8
         weights = Weights(
             gguf, lora.shape, graphs.vectors, threads=threads, resident=plan.resident,
-            resident_output=output and not int8, keeps_scales=plan.keeps_scales,
+            resident_output=plan.resident_output and not plan.int8, keeps_scales=plan.keeps_scales,
         )
         return cls(
-            weights, graphs, lora, threads=threads, recompute=plan.recompute, int8=int8, resident_output=output and int8
+            weights, graphs, lora, threads=threads, recompute=plan.recompute, int8=plan.int8, int8_head=plan.int8_head
         )
+
+    @property
+    def arithmetic(self) -> str:
+        """Which of training's products are on int8; a run keeps to it."""
+        return f"{'int8' if self.int8 else 'float32'}{' with the head' if self._int8_head else ''}"
 
     @property
     def centre(self) -> np.ndarray | None:

@@ -3,7 +3,7 @@
 From fast to small: frozen weights as int8, where the processor has instructions for them (a choice of arithmetic,
 which a run keeps to), or as float32; every frozen product saved or each layer recomputed; as many layers as fit kept
 unpacked, then the output matrix; the rest is unpacked when its turn comes, from scales that are kept or, at the
-very least, gathered anew each time. None of the latter changes a result. Only where even the smallest of these does
+very least, gathered anew each time. Only the arithmetic changes a result. Only where even the smallest of these does
 not fit are rows made shorter, down to the longest dialogue set allowed: that is the same training in more and smaller
 steps.
 """
@@ -40,6 +40,11 @@ class MemoryPlan:
     resident_output: bool
     keeps_scales: bool  # of the blocks of all other layers
     megabytes: int
+
+    @property
+    def int8_head(self) -> bool:
+        """The head's products for gradients too: made anew at every step its codes would cost more than they save."""
+        return self.int8 and self.resident_output
 
     def __str__(self) -> str:
         kept = "recomputes each layer" if self.recompute else "saves every frozen product"
@@ -127,11 +132,11 @@ class Sizes:
         return layer * (resident_layers + min(1, streamed) + kept) + output * shape.hidden
 
     def codes(self, resident_output: bool) -> float:
-        """The trained layers' weights with INT8_LINEARS as codes, and all of the output matrix or a part of it."""
+        """The trained layers' weights with INT8_LINEARS as codes, and the output matrix if it is kept."""
         layer = sum(n * (INT8_COPIES if name in INT8_LINEARS else 1) for name, n in self._linears().items())
         shape = self.lora.shape
-        output = (shape.vocabulary if resident_output else min(OUTPUT_ROWS, shape.vocabulary)) * shape.hidden
-        return layer * (shape.layers - self.lora.first) + output * INT8_COPIES
+        output = shape.vocabulary * shape.hidden * INT8_COPIES if resident_output else 0
+        return layer * (shape.layers - self.lora.first) + output
 
     def _linears(self) -> dict[str, int]:
         return {name: rows * columns for name, (rows, columns) in self.lora.shape.linear_shapes().items()}

@@ -147,7 +147,7 @@ class Trainer:
         s, digest = self.settings, hashlib.sha256()
         form = [s.seed, s.epochs, s.learning_rate, s.weight_decay, s.clip_norm, s.row_tokens, s.accumulate, s.dropout]
         adapter = [self.lora.targets, self.lora.rank, self.lora.alpha, self.lora.first]
-        digest.update(json.dumps([*form, *adapter, self.layers.int8, KEPT]).encode())
+        digest.update(json.dumps([*form, *adapter, self.layers.arithmetic, KEPT]).encode())
         digest.update(self.lora.flat.tobytes())
         for example in self.examples:
             digest.update(example.tokens.astype(np.int32).tobytes() + b"|")

@@ -28,7 +28,7 @@ def make_layers(
             if name.endswith("lora_b"):
                 view[...] = rng.standard_normal(view.shape) * 0.02
     weights = Weights(file, shape, graphs.vectors, threads=threads, resident=range(resident))
-    return Layers(weights, graphs, lora, threads=threads, recompute=recompute, int8=int8)
+    return Layers(weights, graphs, lora, threads=threads, recompute=recompute, int8=int8, int8_head=int8)
 
 
 def random_examples(vocabulary, lengths, seed=0, shared=0):

@@ -119,7 +119,8 @@ def test_real_training_ends_at_the_same_loss(model_path):
     for on in (False, True):
         graphs, lora = find_graphs(shape.block), Lora.from_settings(shape, settings)
         weights = Weights(file, shape, graphs.vectors, threads=1, resident=range(0 if on else 30))
-        trainer = Trainer(Layers(weights, graphs, lora, threads=1, recompute=False, int8=on), examples[:12], settings)
+        layers = Layers(weights, graphs, lora, threads=1, recompute=False, int8=on, int8_head=on)
+        trainer = Trainer(layers, examples[:12], settings)
         before = trainer.evaluate(examples[-8:])
         trainer.run()
         after = trainer.evaluate(examples[-8:])

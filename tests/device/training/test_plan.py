@@ -64,4 +64,5 @@ def test_the_output_matrix_takes_half_as_much_on_int8():
     plans = [plan(mb, int8=True) for mb in range(400, 700)]
     without, kept = ([p for p in plans if not p.recompute and p.resident_output is on] for on in (False, True))
     half = 0.5 * SMOL.vocabulary * SMOL.hidden * 4 / 1e6
+    assert kept[0].int8_head and not without[0].int8_head and not plan(1000).int8_head
     assert kept[0].megabytes - without[0].megabytes == pytest.approx(half, abs=3)
