@@ -101,15 +101,16 @@ def report(cells: list[dict]) -> None:
     rows, compared, followed = summarize(ended), compare(ended, BINS, Settings().policy), curves(cells, BINS, CURVES)
     found = {"compared": compared, "curves": followed, "rows": rows}
     write_results("selection", {"cells": len(cells), "of": len(all_cells()), **found})
+    along = "The adapter's gain after each fifth of the stream, as many training rows each time:\n\n"
+    along = f"{along}{curve_table(followed)}\n\n" if followed else ""
     page = (
         "# Selection and synthesis\n\nMade by `make bench-selection`; nats per token on the held-out fifth.\n\n"
-        f"{comparison(compared)}\n\n"
-        "The adapter's gain after each fifth of the stream, as many training rows each time:\n\n"
-        f"{curve_table(followed)}\n\n{table(rows)}\n"
+        f"{comparison(compared)}\n\n{along}{table(rows)}\n"
     )
     (RESULTS / "selection.md").write_text(page, encoding="utf-8")
     draw(rows, RESULTS / "selection.png")
-    draw_curves(followed, RESULTS / "selection-curves.png")
+    if followed:
+        draw_curves(followed, RESULTS / "selection-curves.png")
     print(page)
 
 
