@@ -102,7 +102,7 @@ def report(cells: list[dict]) -> None:
     found = {"compared": compared, "curves": followed, "rows": rows}
     write_results("selection", {"cells": len(cells), "of": len(all_cells()), **found})
     along = "The adapter's gain after each fifth of the stream, as many training rows each time:\n\n"
-    along = f"{along}{curve_table(followed)}\n\n" if followed else ""
+    along = f"{along}{curve_table(followed)}\n\n![the same](selection-curves.png)\n\n" if followed else ""
     page = (
         "# Selection and synthesis\n\nMade by `make bench-selection`; nats per token on the held-out fifth.\n\n"
         f"{comparison(compared)}\n\n{along}{table(rows)}\n"

@@ -2,8 +2,9 @@
 
 Run: make bench-train, or python benchmarks/train_growth.py
 Weights are random Q4_0 blocks; the smallest budget is used, so that every layer is unpacked when its turn
-comes. Each measurement is a process of its own. With layers, memory grows by what each adds to the adapter
-(parameters, moments, gradient) and by one layer input a row, never by its weights.
+comes. Each measurement is a process of its own, of gradients alone: AdamW's two moments would add twice the adapter's
+size. With layers, memory grows by what each adds to the adapter and its gradient and by one layer input a row, never by
+its weights.
 """
 
 import argparse

@@ -134,12 +134,17 @@ def quantize_weights(weights):
     return outputs
 
 
-def quantize_tokens(x):
-    """Values (n, hidden) as codes uint8 around 128 and a scale (n, 1) for each token, by output name."""
-    names = ("one", "zero", "last_axis", "step", "tiny")
-    one, zero, axis, step, tiny = (op.const(CONSTANTS[f"int8.{name}"]) for name in names)
-    scale = op.mul(op.max([op.reduce_max(op.abs(x), axis), tiny]), step)
-    return {"codes": op.quantize_linear(op.div(x, scale), one, zero), "scale": scale}
+def quantize_tokens() -> onnx.ModelProto:
+    """`_quantize` as a graph of its own: values x float32 (n, hidden)."""
+    free = ["n", "C"]
+    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, free)]
+    outputs = [
+        helper.make_tensor_value_info("x.codes", TensorProto.UINT8, free),
+        helper.make_tensor_value_info("x.scale", TensorProto.FLOAT, ["n", 1]),
+    ]
+    constants = [numpy_helper.from_array(value, name) for name, value in CONSTANTS.items()]
+    graph = helper.make_graph(_quantize("x"), "quantize_tokens", inputs, outputs, constants)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
 
 
 def gather(
@@ -182,9 +187,9 @@ def export_int8_graphs(folder: Path) -> None:
     """Write quantize_weights.onnx, quantize_tokens.onnx, gather.onnx (see the functions of these names) and
     product.onnx, with which a processor is probed."""
     folder.mkdir(parents=True, exist_ok=True)
-    weights, x = argument(Tensor(np.float32, ("R", "C"))), argument(Tensor(np.float32, ("n", "C")))
+    weights = argument(Tensor(np.float32, ("R", "C")))
     onnx.save(build({"weights": weights}, quantize_weights(weights)), folder / "quantize_weights.onnx")
-    onnx.save(build({"x": x}, quantize_tokens(x)), folder / "quantize_tokens.onnx")
+    onnx.save(quantize_tokens(), folder / "quantize_tokens.onnx")
     per_token, per_value = Tensor(np.float32, ("n", 1)), Tensor(np.float32, ("n", "C"))
     types = {
         "codes": Tensor(np.uint8, ("n", "C")), "scale": per_token,

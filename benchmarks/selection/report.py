@@ -52,12 +52,14 @@ def whole(cells: list[dict]) -> list[dict]:
     return [cell for cell in cells if cell.get("fifths", FIFTHS) == FIFTHS]
 
 
+def alike(cells: list[dict], bins: int) -> list[dict]:
+    """Those with so many bins, and EOE read as the product reads it."""
+    return [cell for cell in cells if cell["bins"] == bins and cell["eoe_reading"] == "token"]
+
+
 def curves(cells: list[dict], bins: int, policies: tuple[str, ...]) -> list[dict]:
     """The adapter's mean gain after each fifth of a stream, for streams and policies that were followed; first seed."""
-    plain = [
-        c for c in cells
-        if c["bins"] == bins and c["seed"] == 0 and not c["paraphrases"] and c["eoe_reading"] == "token"
-    ]
+    plain = [c for c in alike(cells, bins) if c["seed"] == 0 and not c["paraphrases"]]
     found = defaultdict(dict)
     for cell in plain:
         found[cell["stream"], cell["policy"]][cell.get("fifths", FIFTHS)] = float(gains([cell]).mean())
@@ -115,7 +117,7 @@ def compare(cells: list[dict], bins: int, default: str) -> list[dict]:
     gain counts. The best baseline with our retrieval shows what the policy alone is worth; where there are runs with
     SYNTHESIS paraphrases, their adapter is held against the one without, after as many steps.
     """
-    asked = [c for c in cells if c["bins"] == bins and c["eoe_reading"] == "token"]
+    asked = alike(cells, bins)
     plain = [c for c in asked if not c["paraphrases"] and "retrieval_adapted" in c]
     reworded = [c for c in asked if c["paraphrases"] == SYNTHESIS and c["policy"] == default]
 
@@ -253,16 +255,14 @@ def draw_curves(followed: list[dict], path: Path) -> None:
 
     streams = sorted({curve["stream"] for curve in followed})
     figure, grid = pyplot.subplots(
-        1, max(1, len(streams)), figsize=(2 + 2.4 * len(streams), 3), squeeze=False, layout="constrained"
+        1, len(streams), figsize=(2 + 2.4 * len(streams), 3), squeeze=False, layout="constrained"
     )
     for axes, stream in zip(grid.flat, streams):
         for curve in (curve for curve in followed if curve["stream"] == stream):
             axes.plot(range(1, FIFTHS + 1), curve["gains"], "o-", label=label_of(curve["policy"]))
-        axes.set(title=stream.strip("/"), xlabel="fifths of the stream seen")
+        axes.set(title=stream.strip("/"), xlabel="fifths of the stream seen", xticks=range(1, FIFTHS + 1))
     grid[0][0].set_ylabel("nats per token")
-    handles, labels = grid[0][0].get_legend_handles_labels()
-    if handles:
-        figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+    figure.legend(*grid[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
     figure.suptitle("held-out loss below the untouched base")
     figure.savefig(path, dpi=110)
     pyplot.close(figure)

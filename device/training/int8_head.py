@@ -42,7 +42,7 @@ class Int8Head:
         if self.centre is None:
             self.centre = h.mean(axis=0)
         codes, scale = np.empty(h.shape, np.uint8), np.empty((len(h), 1), np.float32)
-        self._quantize.run({"x": h - self.centre}, {"codes": codes, "scale": scale})
+        self._quantize.run({"x": h - self.centre}, {"x.codes": codes, "x.scale": scale})
         return walk(self._gather, {"codes": codes, "scale": scale}, self._dithered(len(h)), nothing(*h.shape))
 
     def _dithered(self, n: int) -> Iterator[dict[str, np.ndarray]]:

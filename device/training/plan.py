@@ -76,7 +76,10 @@ def plan_memory(
     shortest = min(shortest or row_tokens, row_tokens)
     fitting = [n for n in range(shortest, row_tokens + 1) if sizes(n).least() <= memory_mb]
     if fitting:
-        return MemoryPlan(fitting[-1], False, True, range(0), False, False, sizes(fitting[-1]).least())
+        return MemoryPlan(
+            fitting[-1], int8=False, recompute=True, resident=range(0), resident_output=False, keeps_scales=False,
+            megabytes=sizes(fitting[-1]).least(),
+        )
     raise UsageError(
         f"a memory budget of {memory_mb} MB is too small for rows of {shortest} tokens; give at least "
         f"{sizes(shortest).least()} MB (setting memory_mb) or shorter sets (row_tokens, example_tokens)"
@@ -98,8 +101,10 @@ def _fill(sizes: "Sizes", recompute: bool, int8: bool, memory_mb: int) -> Memory
     count = sum(fits(n, output) for n in range(1, wanted + 1))
     output = output or count == wanted and fits(count, True)
     resident = range(count) if int8 else range(layers - count, layers)
-    megabytes = sizes.megabytes(recompute, count, output, int8)
-    return MemoryPlan(sizes.row_tokens, int8, recompute, resident, output, True, megabytes)
+    return MemoryPlan(
+        sizes.row_tokens, int8=int8, recompute=recompute, resident=resident, resident_output=output, keeps_scales=True,
+        megabytes=sizes.megabytes(recompute, count, output, int8),
+    )
 
 
 @dataclass(frozen=True)
