@@ -30,11 +30,10 @@ from selection.report import (
     table,
     whole,
 )
-from selection.streams import DATA, STREAMS, load_stream
+from selection.streams import DATA, FEW, STREAMS, load_stream
 
 HEADLINE = ("all_three", *BASELINES)
 OTHERS = ("diverse", "all_data", "eoe", "dss", "idd")
-FEW = ("ubuntu_irc/irc_04", "dolly/", "medquad/", "persona_chat/", "diasafety_safe/")  # one of each data set
 CURVES = ("all_three", "random")  # policies whose gain is followed along the stream
 LENGTH, SEEDS, BINS = 200, 5, 32
 CELLS = RESULTS / "selection_cells.jsonl"
@@ -47,7 +46,7 @@ def quick_cells() -> list[Cell]:
 
 
 def all_cells() -> list[Cell]:
-    """The grid, the most telling part first: every data set, synthesis, users, seeds, then other policies and sizes."""
+    """The grid, the most telling part first: every data set, users, seeds, synthesis, then other policies and sizes."""
     users = [stream for stream in STREAMS if stream not in FEW]
     first = [Cell(s, p, BINS, 0, 0, measures_more=True) for s, p in product(FEW, HEADLINE)]
     synthesis = [Cell(s, p, BINS, k, 0) for k, s, p in product((3, 1, 6), FEW, ("all_three", "random"))]
@@ -60,7 +59,7 @@ def all_cells() -> list[Cell]:
     rest = [Cell(s, p, BINS, 0, n, measures_more=True) for n, s, p in product(range(1, SEEDS), users, HEADLINE)]
     rest += [Cell(s, p, BINS, 0, n) for n, s, p in product(range(1, SEEDS), STREAMS, OTHERS)]
     second, further = more_seeds[: len(first)], more_seeds[len(first) :]
-    return first + synthesis[:10] + second + curves + more_users + further + synthesis[10:] + others + sizes + rest
+    return first + more_users + second + synthesis[:10] + further + synthesis[10:] + others + curves + sizes + rest
 
 
 def done_cells() -> dict[str, dict]:

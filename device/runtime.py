@@ -289,7 +289,7 @@ class Runtime:
             "adapters": Adapters(store, self.model.sha256, s.keep_adapters),
             "scheduler": Scheduler(store, s, source),
             "observer": Observer(buffer, lexicons, s.eoe_reading),
-            "retrieval": Retrieval(buffer, s.retrieve),
+            "retrieval": Retrieval(buffer, s.retrieve, s.retrieve_tokens, lambda text: len(self.model.tokenize(text))),
         }
 
     def _learning(self) -> Learning:

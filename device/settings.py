@@ -33,6 +33,9 @@ class Settings:
     retrieve: int = setting(
         3, "answered sets nearest to a message that are shown to the model before it; 0 = none", least=0, most=16
     )
+    retrieve_tokens: int = setting(
+        200, "tokens up to which further near ones are shown as well", least=0, most=MOST_TOKENS
+    )
     # selection
     policy: str = setting(
         "all_three", "which dialogue sets the buffer keeps",

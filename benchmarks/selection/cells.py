@@ -21,6 +21,7 @@ from idletune.selection.buffer import Buffer
 from idletune.selection.lexicons import Lexicons
 from idletune.selection.observation import Observer
 from idletune.selection.policies import make_policy
+from idletune.selection.retrieval import how_many
 from idletune.selection.scores import text_embedding
 from idletune.settings import Settings
 from idletune.state.store import Store
@@ -29,7 +30,7 @@ from idletune.training.trainer import Trainer
 from rouge_score import rouge_scorer
 
 from .report import FIFTHS
-from .streams import Stream
+from .streams import FEW, Stream
 
 ROWS_PER_BIN = 0.75  # training rows of 256 tokens for each annotation: about two passes over the answers
 GENERATED, REPLY_TOKENS = 20, 40
@@ -38,8 +39,8 @@ LONGEST = 256
 
 @dataclass(frozen=True)
 class Cell:
-    """Which experiment: `policy` of the product or "all_data"; `measures_more` adds retrieval and, for the first
-    seed, ROUGE; `fifths` of the stream are seen before training, 5 of them being all."""
+    """Which experiment: `policy` of the product or "all_data"; `measures_more` adds retrieval and, for one user of
+    each data set and the first seed, ROUGE; `fifths` of the stream are seen before training, 5 of them being all."""
 
     stream: str
     policy: str
@@ -54,6 +55,11 @@ class Cell:
     def key(self) -> str:
         *known, fifths = asdict(self).values()
         return "|".join(map(str, known)) + (f"|{fifths} fifths" if fifths < FIFTHS else "")
+
+    @property
+    def writes(self) -> bool:
+        """Whether what it writes is measured, which takes as long as all the rest."""
+        return self.measures_more and self.seed == 0 and self.stream in FEW
 
     @property
     def settings(self) -> Settings:
@@ -116,7 +122,7 @@ class Bench:
         with self.layers.lora.silenced():
             alone = self.losses(retrieved)
         found = {"retrieval": alone, "retrieval_adapted": self.losses(retrieved)}
-        return found | (self.written(cell, stream, kept, base) if cell.seed == 0 else {})
+        return found | (self.written(cell, stream, kept, base) if cell.writes else {})
 
     def written(self, cell: Cell, stream: Stream, kept: list[int], base: dict) -> dict:
         """ROUGE of what llama.cpp writes; slow, so with retrieval for the product as it comes alone."""
@@ -174,7 +180,7 @@ class Bench:
 
     def _prompt(self, stream: Stream, number: int, kept: list[int] | None) -> list[int]:
         question = stream.held_out[number].question
-        near = nearest(stream, kept, stream.questions[number]) if kept else []
+        near = nearest(stream, kept, stream.questions[number], self.model) if kept else []
         said = [text for i in near for text in (stream.seen[i].question, stream.seen[i].response)]
         return self.model.encode_prompt(turns([*said, question]))[-3 * LONGEST :]
 
@@ -192,11 +198,13 @@ def turns(texts: list[str]) -> list[dict]:
     return [{"role": ("user", "assistant")[i % 2], "content": text} for i, text in enumerate(texts)]
 
 
-def nearest(stream: Stream, kept: list[int], question: np.ndarray) -> list[int]:
+def nearest(stream: Stream, kept: list[int], question: np.ndarray, model: BaseModel) -> list[int]:
     """The exchanges of the buffer nearest to a question, the nearest last, as the product retrieves them."""
-    count = Settings().retrieve
     similarity = [float(text_embedding(stream.token_embeddings[i]) @ question) for i in kept]
-    return [kept[i] for i in np.argsort(similarity, kind="stable")[-count:]]
+    found = [kept[i] for i in np.argsort(similarity, kind="stable")[::-1]]
+    near = [(stream.seen[i].question, stream.seen[i].response) for i in found]
+    lengths = (sum(len(model.tokenize(text)) for text in pair) for pair in near)
+    return found[: how_many(lengths, Settings().retrieve, Settings().retrieve_tokens)][::-1]
 
 
 def select(cell: Cell, stream: Stream) -> tuple[list[int], int]:

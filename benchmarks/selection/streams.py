@@ -16,6 +16,7 @@ from idletune.selection.scores import text_embedding
 DATA = Path(__file__).parents[3] / "shared" / "data"
 CACHE = Path(__file__).parents[2] / ".cache" / "selection"
 USERS = tuple(f"ubuntu_irc/irc_0{n}" for n in range(1, 9))
+FEW = ("ubuntu_irc/irc_04", "dolly/", "medquad/", "persona_chat/", "diasafety_safe/")  # one of each data set
 STREAMS = (*USERS, "dolly/", "medquad/", "persona_chat/", "diasafety_safe/")
 HELD_OUT_SHARE, REPLY_TOKENS, BATCH = 5, 40, 32
 

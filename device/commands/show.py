@@ -48,7 +48,7 @@ def status_page(facts: dict) -> str:
         ("buffer", f"{buffer['kept']} of {buffer['bins']} bins, {buffer['seen']} exchanges seen ({facts['policy']})"),
         ("answers", f"{answered['sets']}, {answered['not_yet_learned']} not learned from yet"
          + (", to be learned anew without what was forgotten" if facts["retrain_owed"] else "")),
-        ("retrieval", _retrieval(facts["settings"]["retrieve"])),
+        ("retrieval", _retrieval(facts["settings"])),
         ("questions", f"{prompts['waiting']} waiting, {prompts['asked_today']} asked today"),
         ("learning now", _learning(facts["learning"])),
         ("last slice", _slice(facts["learning"]["last"])),
@@ -57,8 +57,10 @@ def status_page(facts: dict) -> str:
     return "\n".join(f"{name:14}{value}" for name, value in rows)
 
 
-def _retrieval(count: int) -> str:
-    return f"the {count} nearest answers stand before a message" if count else "off (setting retrieve)"
+def _retrieval(settings: dict) -> str:
+    count, tokens = settings["retrieve"], settings["retrieve_tokens"]
+    more = f", and more up to {tokens} tokens" if tokens else ""
+    return f"the {count} nearest answers stand before a message{more}" if count else "off (setting retrieve)"
 
 
 def _learning(facts: dict) -> str:

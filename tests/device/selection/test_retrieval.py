@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from idletune.model.base_model import Reply
+from idletune.selection.retrieval import how_many
 from loop import SETTINGS, open_tiny_runtime
 
 
@@ -33,7 +34,7 @@ def toward(*weights):
 
 
 def test_the_nearest_answered_sets_come_as_turns_nearest_last(open_runtime):
-    with open_runtime(replace(SETTINGS, retrieve=2)) as runtime:
+    with open_runtime(replace(SETTINGS, retrieve=2, retrieve_tokens=0)) as runtime:
         fill(runtime)
         assert runtime.retrieval.messages(toward(0.5, 0.9, 0.1, 0.2)) == [
             {"role": "user", "content": "question 3"},
@@ -47,7 +48,7 @@ def test_what_is_shown_stays_while_the_nearest_is_among_it(open_runtime):
     def shown(*weights):
         return [m["content"] for m in runtime.retrieval.messages(toward(*weights))[::2]]
 
-    with open_runtime(replace(SETTINGS, retrieve=2)) as runtime:
+    with open_runtime(replace(SETTINGS, retrieve=2, retrieve_tokens=0)) as runtime:
         fill(runtime)
         assert shown(0.9, 0, 0.5, 0.1) == ["question 2", "question 0"]
         assert shown(0.5, 0, 0.9, 0.1) == ["question 2", "question 0"]  # as it was read
@@ -56,6 +57,32 @@ def test_what_is_shown_stays_while_the_nearest_is_among_it(open_runtime):
         assert shown(0.9, 0, 0.1, 0.5) == ["question 3", "question 0"]
         runtime.forget(runtime.retrieval.nearest(toward(0, 0, 0, 1)[0])[0].id)
         assert shown(0.9, 0, 0.1, 0.5) == ["question 2", "question 0"]
+
+
+@pytest.mark.parametrize(
+    "lengths, least, tokens, count",
+    [
+        ([90, 90, 90, 90], 3, 0, 3),
+        ([90, 90, 90, 90], 3, 200, 3),  # at least so many, however long they are
+        ([30, 40, 50, 60, 21, 1], 3, 200, 4),  # the nearest in a row: a short one further off does not jump in
+        ([30, 40, 50, 60, 20, 1], 3, 200, 5),
+        ([10, 10], 3, 200, 2),
+        ([10] * 50, 1, 200, 20),
+        ([10] * 50, 0, 200, 0),
+    ],
+)
+def test_short_answers_are_shown_in_greater_number(lengths, least, tokens, count):
+    assert how_many(lengths, least, tokens) == count
+
+
+def test_tokens_are_those_of_the_model(open_runtime):
+    with open_runtime(replace(SETTINGS, retrieve=1, retrieve_tokens=0)) as runtime:
+        fill(runtime)
+        nearest = runtime.retrieval.nearest(toward(0.9, 0, 0.5, 0.1)[0])
+        two = sum(len(runtime.model.tokenize(text)) for s in nearest[:2] for text in (s.question, s.response))
+        for tokens, shown in ((two - 1, 1), (two, 2)):
+            runtime.change_settings({"retrieve_tokens": tokens})
+            assert len(runtime.retrieval.messages(toward(0.9, 0, 0.5, 0.1))) == 2 * shown
 
 
 def test_a_chat_reads_them_before_the_conversation(open_runtime):
