@@ -58,7 +58,7 @@ class Settings:
     # training
     rank: int = setting(16, "rank of the LoRA adapter", least=1, most=64)
     alpha: float = setting(32.0, "LoRA alpha; the update is scaled by alpha / rank", least=0, most=1e6)
-    targets: str = setting("q,k,v,o", "linear layers that get an adapter, of q,k,v,o,gate,up,down")
+    targets: str = setting("gate,up,down", "linear layers that get an adapter, of q,k,v,o,gate,up,down")
     top_share: float = setting(
         0.5, "share of the layers that get an adapter, from the output down; 1 = all", least=0, most=1
     )
@@ -71,7 +71,7 @@ class Settings:
     clip_norm: float = setting(1.0, "longest gradient", least=0, most=1e6)
     row_tokens: int = setting(256, "tokens packed into a training row", least=16, most=MOST_TOKENS)
     example_tokens: int = setting(256, "tokens of one dialogue set; longer ones are cut", least=16, most=MOST_TOKENS)
-    memory_mb: int = setting(440, "memory the trainer may take, in MB", least=1, most=2**24)
+    memory_mb: int = setting(460, "memory the trainer may take, in MB", least=1, most=2**24)
     products: str = setting(
         "auto", "arithmetic of training's frozen products; auto = int8 where the processor has instructions for it",
         ("auto", "float32", "int8"),

@@ -17,8 +17,9 @@ from pathlib import Path
 import onnx
 import torch
 import torch.nn.functional as F
+from idletune.training.graph_files import VARIANTS
 from idletune.training.int8 import INT8_LINEARS
-from idletune.training.shape import ATTENTION, LINEARS, BlockShape
+from idletune.training.shape import LINEARS, BlockShape
 from onnxscript import opset20
 from torch._decomp import core_aten_decompositions
 from torch.fx.experimental.proxy_tensor import make_fx
@@ -29,7 +30,6 @@ from .int8_graphs import with_int8_products
 logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of absent packages that have no part in this
 
 OPSET = 20
-VARIANTS = {"attention": ATTENTION, "all": LINEARS}  # which linear layers may carry an adapter
 ROW_INPUTS = tuple(field.name for field in fields(Rows))
 
 

@@ -14,7 +14,7 @@ ABSURD = (
 GOOD = {
     "plugged": (True,), "percentage": (40, 55.5, 80, 100), "temperature_c": (-5, 0, 25.5, 38, 38.0),
     "thermal_status": (0, 1, 2), "thermal_headroom": (0, 0.4, 0.99), "idle": (True,),
-    "free_memory_mb": (640, 2000.5, 9000), "free_disk_mb": (200, 5000),
+    "free_memory_mb": (660, 2000.5, 9000), "free_disk_mb": (200, 5000),
 }
 BAD = {
     "plugged": (False,), "percentage": (0, 39, 39.99), "temperature_c": (38.1, 45, 89), "thermal_status": (3, 4, 6),
@@ -52,7 +52,7 @@ def opinion(fields: dict, termux: bool) -> bool:
     battery = number("percentage", 40, 100) and number("temperature_c", -30, 38)
     if termux:
         return power and battery
-    room = number("free_memory_mb", 640, 1e7) and number("free_disk_mb", 200, 1e9)
+    room = number("free_memory_mb", 660, 1e7) and number("free_disk_mb", 200, 1e9)
     status = fields.get("thermal_status")
     hot = type(status) is int and 3 <= status <= 6 or number("thermal_headroom", 1, 20)
     return power and battery and room and not hot and fields.get("idle") is not False

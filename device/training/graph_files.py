@@ -5,9 +5,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ..errors import DamagedDataError, UsageError
-from .shape import BlockShape
+from .shape import ATTENTION, FEED_FORWARD, LINEARS, BlockShape
 
 PACKAGED_GRAPHS = Path(__file__).parent / "graphs"
+# Folders of block graphs, and the linear layers that may carry an adapter in them, the fewest first.
+VARIANTS = {"feed_forward": FEED_FORWARD, "attention": ATTENTION, "all": LINEARS}
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,12 @@ class GraphFiles:
     vectors: dict[str, int]
     saved: dict[str, int]
     rotary: str
+
+    def blocks(self, adapted: tuple[str, ...]) -> Path:
+        """The folder of the block graphs for adapters on these linear layers, with as few others as there is one."""
+        there = [variant for variant in VARIANTS if (self.folder / variant).is_dir()]
+        fitting = (variant for variant in there if set(adapted) <= set(VARIANTS[variant]))
+        return self.folder / next(fitting, "all")
 
     @property
     def int8(self) -> bool:

@@ -20,7 +20,7 @@ from .int8_head import Int8Head
 from .lora import Lora
 from .plan import MemoryPlan
 from .rows import Row, divide, rotary_angles, rotary_turn
-from .shape import ATTENTION, Attention, ModelShape
+from .shape import Attention, ModelShape
 from .weights import Weights
 
 
@@ -52,7 +52,7 @@ class Layers:
         self.shape: ModelShape = weights.shape
         self.weights, self.graphs, self.lora, self.recompute, self.int8 = weights, graphs, lora, recompute, int8
         self.threads = threads or cores()
-        folder = graphs.folder / ("attention" if set(lora.names) <= set(ATTENTION) else "all")
+        folder = graphs.blocks(lora.names)
         self._forward = Graph(folder / "block_forward.onnx", threads)
         self._training_forward = Graph(folder / "block_forward_int8.onnx", threads) if int8 else self._forward
         self._training_backward = Graph(folder / f"block_backward{'_int8' if int8 else ''}.onnx", threads)

@@ -9,7 +9,8 @@ from ..model.gguf_file import GgufFile
 
 ARCHITECTURES = ("llama", "qwen2", "qwen3", "gemma3")
 ATTENTION = ("attn_q", "attn_k", "attn_v", "attn_output")
-LINEARS = (*ATTENTION, "ffn_gate", "ffn_up", "ffn_down")
+FEED_FORWARD = ("ffn_gate", "ffn_up", "ffn_down")
+LINEARS = (*ATTENTION, *FEED_FORWARD)
 # The short names people know from PEFT, and GGUF's own.
 TARGETS = dict(zip(("q", "k", "v", "o", "gate", "up", "down"), LINEARS))
 UNKNOWN_TENSORS = ("rope_freqs.weight", "blk.0.ffn_gate_inp.weight", "blk.0.attn_qkv.weight", "blk.0.attn_output.bias")

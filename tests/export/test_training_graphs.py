@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 import pytest
 from idletune.model.onnx_session import open_session
-from idletune.training.graph_files import PACKAGED_GRAPHS
+from idletune.training.graph_files import PACKAGED_GRAPHS, VARIANTS
 from idletune.training.rows import lay_out
 from idletune_export.int8_graphs import export_int8_graphs
 from idletune_export.unpack_graphs import export_unpack_graphs
@@ -12,7 +12,7 @@ from idletune_export.unpack_graphs import export_unpack_graphs
 SHIPPED = PACKAGED_GRAPHS / "smollm2-135m"
 NAMES = ["head_start", "head_total", "head_gather", "head_end"]
 WAYS = "forward", "backward", "forward_int8", "backward_int8"
-NAMES += [f"{variant}/block_{way}" for variant in ("attention", "all") for way in WAYS]
+NAMES += [f"{variant}/block_{way}" for variant in VARIANTS for way in WAYS]
 
 
 @pytest.fixture(scope="module")
