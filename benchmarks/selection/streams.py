@@ -5,6 +5,7 @@ their token embeddings. The last fifth is held out. Everything is kept in .cache
 """
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,7 +64,7 @@ def _make(path: Path, seen: list[Exchange], held_out: list[Exchange], model: Bas
     questions = [text_embedding(model.embed_exchange(e.question, "")) for e in held_out]
     tokens = [reply.token_embeddings.astype(np.float16) for reply in replies]
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".part.npz")
+    partial = path.with_suffix(f".{os.getpid()}.npz")  # processes that share the work may make it side by side
     np.savez(
         partial, replies=json.dumps([reply.text for reply in replies]), tokens=np.concatenate(tokens),
         lengths=[len(t) for t in tokens], questions=np.stack(questions),

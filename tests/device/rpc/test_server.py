@@ -120,7 +120,8 @@ def test_text_goes_to_who_asked_and_news_to_who_subscribed(served):
 def test_a_client_stops_its_own_chat(served, opened):
     opened.call("settings", values={"reply_tokens": 900})
     client = served()
-    client.send(b'{"jsonrpc": "2.0", "id": "chat", "method": "chat", "params": {"text": "hello", "stream": true}}')
+    talk = b'{"text": "hello bread", "stream": true}'  # its reply is long: it does not end by itself meanwhile
+    client.send(b'{"jsonrpc": "2.0", "id": "chat", "method": "chat", "params": %s}' % talk)
     assert client.receive()["method"] == "event.chat_text"
     client.send(b'{"jsonrpc": "2.0", "id": "stop", "method": "cancel"}')
     answers = {}
