@@ -35,6 +35,7 @@ from selection.streams import DATA, FEW, STREAMS, load_stream
 HEADLINE = ("all_three", *BASELINES)
 OTHERS = ("diverse", "all_data", "eoe", "dss", "idd")
 CURVES = ("all_three", "random")  # policies whose gain is followed along the stream
+RECIPES = ("targets=q,k,v,o", "targets=q,k,v,o,gate,up,down learning_rate=0.0005")  # other ways to train
 LENGTH, SEEDS, BINS = 200, 5, 32
 CELLS = RESULTS / "selection_cells.jsonl"
 
@@ -46,7 +47,7 @@ def quick_cells() -> list[Cell]:
 
 
 def all_cells() -> list[Cell]:
-    """The grid, the most telling part first: every data set, users, seeds, synthesis, then other policies and sizes."""
+    """The grid, the most telling part first: every data set, users, recipes, seeds, synthesis; then policies, sizes."""
     users = [stream for stream in STREAMS if stream not in FEW]
     first = [Cell(s, p, BINS, 0, 0, measures_more=True) for s, p in product(FEW, HEADLINE)]
     synthesis = [Cell(s, p, BINS, k, 0) for k, s, p in product((3, 1, 6), FEW, ("all_three", "random"))]
@@ -55,11 +56,13 @@ def all_cells() -> list[Cell]:
     more_seeds = [Cell(s, p, BINS, 0, n, measures_more=True) for n, s, p in product(range(1, SEEDS), FEW, HEADLINE)]
     others = [Cell(s, p, BINS, 0, 0, measures_more=True) for p, s in product(OTHERS, FEW)]
     others += [Cell(s, "all_three", BINS, 0, 0, "histogram", measures_more=True) for s in FEW]
+    recipes = [Cell(s, "all_three", BINS, 0, 0, measures_more=True, changed=r) for r, s in product(RECIPES, FEW)]
     sizes = [Cell(s, p, bins, 0, 0) for bins, s, p in product((16, 64, 128), FEW, ("all_three", "random"))]
     rest = [Cell(s, p, BINS, 0, n, measures_more=True) for n, s, p in product(range(1, SEEDS), users, HEADLINE)]
     rest += [Cell(s, p, BINS, 0, n) for n, s, p in product(range(1, SEEDS), STREAMS, OTHERS)]
     second, further = more_seeds[: len(first)], more_seeds[len(first) :]
-    return first + more_users + second + synthesis[:10] + further + synthesis[10:] + others + curves + sizes + rest
+    headline = first + more_users + recipes + second + synthesis[:10] + further
+    return headline + synthesis[10:] + others + curves + sizes + rest
 
 
 def done_cells() -> dict[str, dict]:
@@ -77,12 +80,9 @@ def run(cells: list[Cell], model_path: Path, data: Path, threads: int, seconds: 
     todo = [cell for cell in cells if cell.key not in done]
     RESULTS.mkdir(exist_ok=True)
     with BaseModel(model_path, context_tokens=1024, sequences=8, threads=threads) as model:
-        layers, _ = make_layers(model_path, LONGEST, 1500, threads, Settings())
-        measuring, _ = make_layers(model_path, LONGEST, 1500, threads, Settings(products="float32"))
-        measuring.lora = layers.lora
         probe_text = (Path(__file__).parents[1] / "device" / "data" / "general_probe.txt").read_text(encoding="utf-8")
         probe = [model.encode_text(part, longest=96) for part in probe_text.split("\n\n") if part.strip()]
-        bench, streams = Bench(model, layers, measuring, probe), {}
+        bench, streams = Bench(model, lambda s: make_layers(model_path, LONGEST, 1500, threads, s)[0], probe), {}
         with Progress("cells", len(todo)) as bar, open(CELLS, "a", encoding="utf-8") as out:
             for number, cell in enumerate(todo):
                 if time.monotonic() - start > seconds:

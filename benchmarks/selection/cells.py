@@ -7,6 +7,7 @@ store.
 
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -23,7 +24,7 @@ from idletune.selection.observation import Observer
 from idletune.selection.policies import make_policy
 from idletune.selection.retrieval import how_many
 from idletune.selection.scores import text_embedding
-from idletune.settings import Settings
+from idletune.settings import Settings, parse_setting
 from idletune.state.store import Store
 from idletune.training.rows import make_row, plan_rows
 from idletune.training.trainer import Trainer
@@ -40,7 +41,8 @@ LONGEST = 256
 @dataclass(frozen=True)
 class Cell:
     """Which experiment: `policy` of the product or "all_data"; `measures_more` adds retrieval and, for one user of
-    each data set and the first seed, ROUGE; `fifths` of the stream are seen before training, 5 of them being all."""
+    each data set and the first seed, ROUGE; `fifths` of the stream are seen before training, 5 of them being all;
+    `changed` settings ("name=value name=value") differ from the product's."""
 
     stream: str
     policy: str
@@ -50,33 +52,50 @@ class Cell:
     eoe_reading: str = "token"
     measures_more: bool = False
     fifths: int = FIFTHS
+    changed: str = ""
 
     @property
     def key(self) -> str:
-        *known, fifths = asdict(self).values()
-        return "|".join(map(str, known)) + (f"|{fifths} fifths" if fifths < FIFTHS else "")
+        *known, fifths, changed = asdict(self).values()
+        known += [f"{fifths} fifths"] if fifths < FIFTHS else []
+        return "|".join(map(str, [*known, *([changed] if changed else [])]))
 
     @property
     def writes(self) -> bool:
         """Whether what it writes is measured, which takes as long as all the rest."""
-        return self.measures_more and self.seed == 0 and self.stream in FEW
+        return self.measures_more and self.seed == 0 and self.stream in FEW and not self.changed
 
     @property
     def settings(self) -> Settings:
-        return Settings(seed=self.seed, eoe_reading=self.eoe_reading, paraphrases=self.paraphrases)
+        pairs = [pair.split("=") for pair in self.changed.split()]
+        known = {"seed": self.seed, "eoe_reading": self.eoe_reading, "paraphrases": self.paraphrases}
+        return Settings(**known, **{name: parse_setting(name, value) for name, value in pairs})
 
 
 class Bench:
-    """What all cells share: the model in both engines; layers that train, and some in float32 that measure."""
+    """What all cells share: the model in both engines; layers that train, and some in float32 that measure.
 
-    def __init__(self, model: BaseModel, layers, measuring, probe: list):
-        assert measuring.lora is layers.lora, "what is measured is what was trained"
-        self.model, self.layers, self.measuring, self.probe = model, layers, measuring, probe
+    `make_layers(settings)` makes those.
+    """
+
+    def __init__(self, model: BaseModel, make_layers: Callable, probe: list):
+        self.model, self.make_layers, self.probe = model, make_layers, probe
+        self.settings: Settings | None = None
         self._base: dict[str, dict] = {}
+
+    def use(self, cell: Cell) -> None:
+        """Have layers as the cell's settings ask for; they stay for all cells that differ in the seed alone."""
+        before, self.settings = self.settings, cell.settings
+        if before is None or replace(before, seed=0, paraphrases=0) != replace(self.settings, seed=0, paraphrases=0):
+            self.layers = self.measuring = None  # one pair at a time
+            self.layers = self.make_layers(self.settings)
+            self.measuring = self.make_layers(replace(self.settings, products="float32"))
+            self.measuring.lora = self.layers.lora  # what is measured is what was trained
 
     def run(self, cell: Cell, stream: Stream) -> dict:
         """All the cell's figures; losses are in nats per token, one for each held-out exchange."""
         start = time.monotonic()
+        self.use(cell)
         kept, replaced = select(cell, stream)
         pairs = [(stream.seen[i].question, stream.seen[i].response) for i in kept]
         found = {**asdict(cell), "kept": kept, "asked": len(kept), "replaced": replaced}
@@ -180,7 +199,7 @@ class Bench:
 
     def _prompt(self, stream: Stream, number: int, kept: list[int] | None) -> list[int]:
         question = stream.held_out[number].question
-        near = nearest(stream, kept, stream.questions[number], self.model) if kept else []
+        near = nearest(stream, kept, stream.questions[number], self.model, self.settings) if kept else []
         said = [text for i in near for text in (stream.seen[i].question, stream.seen[i].response)]
         return self.model.encode_prompt(turns([*said, question]))[-3 * LONGEST :]
 
@@ -198,13 +217,15 @@ def turns(texts: list[str]) -> list[dict]:
     return [{"role": ("user", "assistant")[i % 2], "content": text} for i, text in enumerate(texts)]
 
 
-def nearest(stream: Stream, kept: list[int], question: np.ndarray, model: BaseModel) -> list[int]:
+def nearest(
+    stream: Stream, kept: list[int], question: np.ndarray, model: BaseModel, settings: Settings
+) -> list[int]:
     """The exchanges of the buffer nearest to a question, the nearest last, as the product retrieves them."""
     similarity = [float(text_embedding(stream.token_embeddings[i]) @ question) for i in kept]
     found = [kept[i] for i in np.argsort(similarity, kind="stable")[::-1]]
     near = [(stream.seen[i].question, stream.seen[i].response) for i in found]
     lengths = (sum(len(model.tokenize(text)) for text in pair) for pair in near)
-    return found[: how_many(lengths, Settings().retrieve, Settings().retrieve_tokens)][::-1]
+    return found[: how_many(lengths, settings.retrieve, settings.retrieve_tokens)][::-1]
 
 
 def select(cell: Cell, stream: Stream) -> tuple[list[int], int]:

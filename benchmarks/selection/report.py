@@ -20,7 +20,9 @@ def label_of(policy: str) -> str:
 def label(cell: dict) -> str:
     """The row a cell belongs to."""
     reading = ", histogram EOE" if cell["eoe_reading"] == "histogram" else ""
-    return label_of(cell["policy"]) + reading + (f", {cell['paraphrases']} paraphrases" if cell["paraphrases"] else "")
+    changed = f", {cell['changed']}" if cell.get("changed") else ""
+    paraphrases = f", {cell['paraphrases']} paraphrases" if cell["paraphrases"] else ""
+    return label_of(cell["policy"]) + reading + paraphrases + changed
 
 
 def gains(cells: list[dict], of: str = "adapted") -> np.ndarray:
@@ -53,8 +55,8 @@ def whole(cells: list[dict]) -> list[dict]:
 
 
 def alike(cells: list[dict], bins: int) -> list[dict]:
-    """Those with so many bins, and EOE read as the product reads it."""
-    return [cell for cell in cells if cell["bins"] == bins and cell["eoe_reading"] == "token"]
+    """Those with so many bins, and all else as the product has it."""
+    return [c for c in cells if c["bins"] == bins and c["eoe_reading"] == "token" and not c.get("changed")]
 
 
 def curves(cells: list[dict], bins: int, policies: tuple[str, ...]) -> list[dict]:
