@@ -26,6 +26,8 @@ from selection.report import (
     curves,
     draw,
     draw_curves,
+    recipe_table,
+    recipes,
     summarize,
     table,
     whole,
@@ -98,13 +100,16 @@ def report(cells: list[dict]) -> None:
     """Write the table, the picture and the figures of the cells there are."""
     ended = whole(cells)
     rows, compared, followed = summarize(ended), compare(ended, BINS, Settings().policy), curves(cells, BINS, CURVES)
-    found = {"compared": compared, "curves": followed, "rows": rows}
+    trained = recipes(ended, BINS, Settings().policy)
+    found = {"compared": compared, "recipes": trained, "curves": followed, "rows": rows}
     write_results("selection", {"cells": len(cells), "of": len(all_cells()), **found})
     along = "The adapter's gain after each fifth of the stream, as many training rows each time:\n\n"
     along = f"{along}{curve_table(followed)}\n\n![the same](selection-curves.png)\n\n" if followed else ""
+    beside = "Other ways to train on the same answers, as many rows each:\n\n"
+    beside = f"{beside}{recipe_table(trained)}\n\n" if trained else ""
     page = (
         "# Selection and synthesis\n\nMade by `make bench-selection`; nats per token on the held-out fifth.\n\n"
-        f"{comparison(compared)}\n\n{along}{table(rows)}\n"
+        f"{comparison(compared)}\n\n{beside}{along}{table(rows)}\n"
     )
     (RESULTS / "selection.md").write_text(page, encoding="utf-8")
     draw(rows, RESULTS / "selection.png")

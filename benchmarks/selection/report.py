@@ -59,6 +59,40 @@ def alike(cells: list[dict], bins: int) -> list[dict]:
     return [c for c in cells if c["bins"] == bins and c["eoe_reading"] == "token" and not c.get("changed")]
 
 
+def recipes(cells: list[dict], bins: int, default: str) -> list[dict]:
+    """The product's training beside others on what the `default` policy kept, on streams and seeds that all have."""
+    plain = [c for c in alike(cells, bins) if not c["paraphrases"]]
+    by_recipe = {"": _by_run(plain, default)}
+    for cell in (c for c in cells if c["bins"] == bins and c["policy"] == default and c.get("changed")):
+        by_recipe.setdefault(cell["changed"], {})[cell["stream"], cell["seed"]] = cell
+    runs = sorted(set.intersection(*(set(found) for found in by_recipe.values())))
+    return [
+        {
+            "stream": stream, "recipe": recipe or "as it comes", "forgetting": rise(found[stream, seed]),
+            **{of: float(gains([found[stream, seed]], of).mean()) for of in ("adapted", "retrieval_adapted")},
+        }
+        for stream, seed in runs
+        for recipe, found in by_recipe.items()
+        if len(by_recipe) > 1
+    ]
+
+
+def rise(cell: dict) -> float:
+    """By what part the loss on general text rose."""
+    return cell["probe_adapted"] / cell["probe_base"] - 1
+
+
+def recipe_table(rows: list[dict]) -> str:
+    """`recipes` as Markdown."""
+    lines = ["| stream | training | adapter | with retrieval | general loss |", "|---|---|---|---|---|"]
+    for r in rows:
+        lines.append(
+            f"| {r['stream'].strip('/')} | {r['recipe']} | {r['adapted']:.3f} | {r['retrieval_adapted']:.3f} "
+            f"| {r['forgetting']:+.1%} |"
+        )
+    return "\n".join(lines)
+
+
 def curves(cells: list[dict], bins: int, policies: tuple[str, ...]) -> list[dict]:
     """The adapter's mean gain after each fifth of a stream, for streams and policies that were followed; first seed."""
     plain = [c for c in alike(cells, bins) if c["seed"] == 0 and not c["paraphrases"]]
@@ -95,7 +129,7 @@ def summarize(cells: list[dict], against: str = "random") -> list[dict]:
             "stream": stream, "bins": bins, "method": name, "seeds": len(members), "asked": members[0]["asked"],
             "base": float(np.mean(members[0]["base"])), "gain": gain, "low": low, "high": high,
             "replaced": float(np.mean([m["replaced"] for m in members])),
-            "forgetting": float(np.mean([m["probe_adapted"] / m["probe_base"] - 1 for m in members])),
+            "forgetting": float(np.mean([rise(m) for m in members])),
         }
         peers = groups.get((stream, bins, against))
         if peers and name != against:
@@ -158,7 +192,7 @@ def _compare(name: str, cells: list[dict], default: str) -> dict:
         "best_gain": float(other.mean()), "adapter": float(_pooled(chosen[default], "adapted").mean()),
         "retrieval": float(_pooled(chosen[default], "retrieval").mean()), "ours": float(ours.mean()),
         "more": more, "low": low, "high": high, "same": same, "same_low": same_low, "same_high": same_high,
-        "forgetting": float(np.mean([c["probe_adapted"] / c["probe_base"] - 1 for c in chosen[default]])),
+        "forgetting": float(np.mean([rise(c) for c in chosen[default]])),
     }
 
 

@@ -10,6 +10,8 @@ from benchmarks.selection.report import (
     curves,
     draw,
     draw_curves,
+    recipe_table,
+    recipes,
     summarize,
     table,
     whole,
@@ -55,6 +57,17 @@ def test_paraphrases_are_held_against_the_same_runs_without():
     (row,) = compare([*plain, reworded], 32, "all_three")
     assert row["synthesis"] == pytest.approx(-0.05) and row["synthesis_high"] < 0
     assert "| -0.050 (-0.050 .. -0.050) |" in comparison([row])
+
+
+def test_recipes_are_held_against_the_product_and_stay_out_of_its_figures():
+    plain = [cell("all_three", 0.3, 0.4), cell("random", 0.2, 0.1), cell("all_three", 0.9, stream="other/")]
+    changed = {**cell("all_three", 0.5, 0.4), "changed": "rank=8"}
+    mine, other = recipes([changed, *plain], 32, "all_three")
+    assert (mine["recipe"], other["recipe"], other["stream"]) == ("as it comes", "rank=8", "dolly/")
+    assert other["adapted"] - mine["adapted"] == pytest.approx(0.2) and mine["forgetting"] == pytest.approx(0.01)
+    assert "| dolly | rank=8 |" in recipe_table([other])
+    assert recipes(plain, 32, "all_three") == []
+    assert compare([changed, *plain[:2]], 32, "all_three")[0]["adapter"] == pytest.approx(0.3, abs=0.01)
 
 
 def test_users_of_a_data_set_count_together_and_only_runs_that_all_have():
