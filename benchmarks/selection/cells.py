@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from idletune.learning.rouge import rouge1
@@ -26,7 +27,8 @@ from idletune.selection.retrieval import how_many
 from idletune.selection.scores import text_embedding
 from idletune.settings import Settings, parse_setting
 from idletune.state.store import Store
-from idletune.training.rows import make_row, plan_rows
+from idletune.training.activations import ActivationCache
+from idletune.training.rows import Example, make_row, plan_rows
 from idletune.training.trainer import Trainer
 from rouge_score import rouge_scorer
 
@@ -72,6 +74,13 @@ class Cell:
         return Settings(**known, **{name: parse_setting(name, value) for name, value in pairs})
 
 
+class Measured(NamedTuple):
+    """Examples, and what enters the first trained layer: the same with every adapter, so it is taken once."""
+
+    examples: list[Example]
+    entering: ActivationCache
+
+
 class Bench:
     """What all cells share: the model in both engines; layers that train, and some in float32 that measure.
 
@@ -91,6 +100,7 @@ class Bench:
             self.layers = self.make_layers(self.settings)
             self.measuring = self.make_layers(replace(self.settings, products="float32"))
             self.measuring.lora = self.layers.lora  # what is measured is what was trained
+            self._base, self._probed = {}, self.measured(self.probe)
 
     def run(self, cell: Cell, stream: Stream) -> dict:
         """All the cell's figures; losses are in nats per token, one for each held-out exchange."""
@@ -102,9 +112,8 @@ class Bench:
         base = self.base(stream)
         lora = self.layers.lora.initialize(cell.seed)
         found |= self.train(cell, pairs + self.paraphrased(cell, pairs, found))
-        plain = self.examples(stream)
-        found |= {"base": base["losses"], "adapted": self.losses(plain)}
-        found |= {"probe_base": base["probe"], "probe_adapted": float(np.mean(self.losses(self.probe)))}
+        found |= {"base": base["losses"], "adapted": self.losses(base["measured"])}
+        found |= {"probe_base": base["probe"], "probe_adapted": float(np.mean(self.losses(self._probed)))}
         if cell.measures_more:
             found |= self.more(cell, stream, kept, base)
         lora.flat[...] = 0
@@ -113,9 +122,10 @@ class Bench:
     def base(self, stream: Stream) -> dict:
         """The untouched base, measured once."""
         if stream.name not in self._base:
+            plain = self.measured(self.examples(stream))
             with self.layers.lora.silenced():
-                probe = float(np.mean(self.losses(self.probe)))
-                self._base[stream.name] = {"losses": self.losses(self.examples(stream)), "probe": probe}
+                probe, losses = float(np.mean(self.losses(self._probed))), self.losses(plain)
+            self._base[stream.name] = {"measured": plain, "losses": losses, "probe": probe}
         return self._base[stream.name]
 
     def paraphrased(self, cell: Cell, pairs, found: dict) -> list[tuple[str, str]]:
@@ -137,7 +147,7 @@ class Bench:
 
     def more(self, cell: Cell, stream: Stream, kept: list[int], base: dict) -> dict:
         """Retrieval of the same buffer, with and without the adapter; and what it writes."""
-        retrieved = self.examples(stream, kept)
+        retrieved = self.measured(self.examples(stream, kept))
         with self.layers.lora.silenced():
             alone = self.losses(retrieved)
         found = {"retrieval": alone, "retrieval_adapted": self.losses(retrieved)}
@@ -153,13 +163,16 @@ class Bench:
                 found["rouge_both"] = self.rouge(stream, kept)
         return found
 
-    def losses(self, examples) -> list[float]:
+    def measured(self, examples: list[Example]) -> "Measured":
+        return Measured(examples, ActivationCache(self.measuring, examples, LONGEST))
+
+    def losses(self, measured: "Measured") -> list[float]:
         """Mean loss of each example in the trainer, several to a row."""
-        found = []
+        examples, found = measured.examples, []
         for numbers in plan_rows(examples, LONGEST, range(len(examples))):
-            sets = [examples[number] for number in numbers]
+            sets, entering = zip(*((examples[number], measured.entering.of(number)) for number in numbers))
             counts = [int((example.labels >= 0).sum()) for example in sets]
-            each = np.split(self.measuring.token_losses(make_row(sets)), np.cumsum(counts)[:-1])
+            each = np.split(self.measuring.token_losses(make_row(sets, entering)), np.cumsum(counts)[:-1])
             found += [float(losses.mean()) for losses in each]
         return found
 
