@@ -25,7 +25,7 @@ def start_slice(opened):
 
 
 def test_the_user_does_not_wait_for_learning(opened, learning):
-    assert opened.call("chat", text="hello")["tokens"] == 12
+    assert opened.call("chat", text="hello")["stop"] in ("end", "length")
     done = learning()
     assert (done["outcome"], done["code"], done["more"]) == ("stopped", "interrupted", True)
     assert "the user needs the model" in done["reason"] and (opened.home / "training.npz").is_file()
