@@ -102,10 +102,12 @@ def report(cells: list[dict]) -> None:
     rows, compared, followed = summarize(ended), compare(ended, BINS, Settings().policy), curves(cells, BINS, CURVES)
     trained = recipes(ended, BINS, Settings().policy)
     found = {"compared": compared, "recipes": trained, "curves": followed, "rows": rows}
-    write_results("selection", {"cells": len(cells), "of": len(all_cells()), **found})
+    grid = {cell.key for cell in all_cells()}
+    done = sum(cell["key"] in grid for cell in cells)  # there may be others, from earlier grids
+    write_results("selection", {"cells": done, "of": len(grid), **found})
     along = "The adapter's gain after each fifth of the stream, as many training rows each time:\n\n"
     along = f"{along}{curve_table(followed)}\n\n![the same](selection-curves.png)\n\n" if followed else ""
-    beside = "Other ways to train on the same answers, as many rows each:\n\n"
+    beside = "Other settings with the same answers, as many training rows each:\n\n"
     beside = f"{beside}{recipe_table(trained)}\n\n" if trained else ""
     page = (
         "# Selection and synthesis\n\nMade by `make bench-selection`; nats per token on the held-out fifth.\n\n"

@@ -60,20 +60,21 @@ def alike(cells: list[dict], bins: int) -> list[dict]:
 
 
 def recipes(cells: list[dict], bins: int, default: str) -> list[dict]:
-    """The product's training beside others on what the `default` policy kept, on streams and seeds that all have."""
-    plain = [c for c in alike(cells, bins) if not c["paraphrases"]]
-    by_recipe = {"": _by_run(plain, default)}
-    for cell in (c for c in cells if c["bins"] == bins and c["policy"] == default and c.get("changed")):
-        by_recipe.setdefault(cell["changed"], {})[cell["stream"], cell["seed"]] = cell
-    runs = sorted(set.intersection(*(set(found) for found in by_recipe.values())))
+    """The product beside other settings, on what the `default` policy kept; streams and seeds that were run with both.
+
+    Cells without retrieval take no part.
+    """
+    plain = [c for c in cells if c["bins"] == bins and not c["paraphrases"] and "retrieval_adapted" in c]
+    changed = [c for c in plain if c.get("changed") and c["policy"] == default]
+    as_it_comes = _by_run(alike(plain, bins), default)
+    runs = sorted(as_it_comes.keys() & _by_run(changed, default).keys())
     return [
         {
-            "stream": stream, "recipe": recipe or "as it comes", "forgetting": rise(found[stream, seed]),
-            **{of: float(gains([found[stream, seed]], of).mean()) for of in ("adapted", "retrieval_adapted")},
+            "stream": run[0], "recipe": cell.get("changed") or "as it comes", "forgetting": rise(cell),
+            **{of: float(gains([cell], of).mean()) for of in ("adapted", "retrieval_adapted")},
         }
-        for stream, seed in runs
-        for recipe, found in by_recipe.items()
-        if len(by_recipe) > 1
+        for run in runs
+        for cell in (as_it_comes[run], *(c for c in changed if (c["stream"], c["seed"]) == run))
     ]
 
 
@@ -84,7 +85,7 @@ def rise(cell: dict) -> float:
 
 def recipe_table(rows: list[dict]) -> str:
     """`recipes` as Markdown."""
-    lines = ["| stream | training | adapter | with retrieval | general loss |", "|---|---|---|---|---|"]
+    lines = ["| stream | settings | adapter | with retrieval | general loss |", "|---|---|---|---|---|"]
     for r in rows:
         lines.append(
             f"| {r['stream'].strip('/')} | {r['recipe']} | {r['adapted']:.3f} | {r['retrieval_adapted']:.3f} "
