@@ -26,6 +26,8 @@ from selection.report import (
     curves,
     draw,
     draw_curves,
+    overall,
+    overall_table,
     recipe_table,
     recipes,
     summarize,
@@ -101,17 +103,19 @@ def report(cells: list[dict]) -> None:
     ended = whole(cells)
     rows, compared, followed = summarize(ended), compare(ended, BINS, Settings().policy), curves(cells, BINS, CURVES)
     trained = recipes(ended, BINS, Settings().policy)
-    found = {"compared": compared, "recipes": trained, "curves": followed, "rows": rows}
+    policies = overall(ended, BINS, Settings().policy)
+    found = {"compared": compared, "overall": policies, "recipes": trained, "curves": followed, "rows": rows}
     grid = {cell.key for cell in all_cells()}
     done = sum(cell["key"] in grid for cell in cells)  # there may be others, from earlier grids
     write_results("selection", {"cells": done, "of": len(grid), **found})
     along = "The adapter's gain after each fifth of the stream, as many training rows each time:\n\n"
     along = f"{along}{curve_table(followed)}\n\n![the same](selection-curves.png)\n\n" if followed else ""
+    together = f"Mean gains over {policies[0]['streams']} streams:\n\n{overall_table(policies)}\n\n" if policies else ""
     beside = "Other settings with the same answers, as many training rows each:\n\n"
     beside = f"{beside}{recipe_table(trained)}\n\n" if trained else ""
     page = (
         "# Selection and synthesis\n\nMade by `make bench-selection`; nats per token on the held-out fifth.\n\n"
-        f"{comparison(compared)}\n\n{beside}{along}{table(rows)}\n"
+        f"{comparison(compared)}\n\n{together}{beside}{along}{table(rows)}\n"
     )
     (RESULTS / "selection.md").write_text(page, encoding="utf-8")
     draw(rows, RESULTS / "selection.png")

@@ -167,6 +167,33 @@ def compare(cells: list[dict], bins: int, default: str) -> list[dict]:
     ]
 
 
+def overall(cells: list[dict], bins: int, default: str) -> list[dict]:
+    """Each policy's mean gain over the streams that all of them were run on, a stream counting once."""
+    plain = [c for c in alike(cells, bins) if not c["paraphrases"] and "retrieval_adapted" in c]
+    by_policy = {policy: [c for c in plain if c["policy"] == policy] for policy in (default, *BASELINES)}
+    streams = set.intersection(*({c["stream"] for c in found} for found in by_policy.values()))
+
+    def mean(found: list[dict], of: str) -> float:
+        return float(np.mean([gains([c for c in found if c["stream"] == s], of).mean() for s in streams]))
+
+    measures = ("adapted", "retrieval", "retrieval_adapted")
+    return [
+        {"policy": policy, "streams": len(streams), **{of: mean(found, of) for of in measures}}
+        for policy, found in by_policy.items()
+        if streams
+    ]
+
+
+def overall_table(rows: list[dict]) -> str:
+    """`overall` as Markdown."""
+    lines = ["| policy | adapter | retrieval | both |", "|---|---|---|---|"]
+    for r in rows:
+        lines.append(
+            f"| {label_of(r['policy'])} | {r['adapted']:.3f} | {r['retrieval']:.3f} | {r['retrieval_adapted']:.3f} |"
+        )
+    return "\n".join(lines)
+
+
 def _synthesis(reworded: list[dict], plain: dict[tuple[str, int], dict]) -> dict:
     """What paraphrases add to the adapter's gain, over the runs that were made with and without; {} for none."""
     pairs = [(c, plain[c["stream"], c["seed"]]) for c in reworded if (c["stream"], c["seed"]) in plain]

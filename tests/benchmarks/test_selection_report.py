@@ -10,6 +10,8 @@ from benchmarks.selection.report import (
     curves,
     draw,
     draw_curves,
+    overall,
+    overall_table,
     recipe_table,
     recipes,
     summarize,
@@ -68,6 +70,16 @@ def test_recipes_are_held_against_the_product_and_stay_out_of_its_figures():
     assert "| dolly | rank=8 |" in recipe_table([other])
     assert recipes(plain, 32, "all_three") == []
     assert compare([changed, *plain[:2]], 32, "all_three")[0]["adapter"] == pytest.approx(0.3, abs=0.01)
+
+
+def test_policies_are_compared_over_the_streams_that_all_have():
+    policies = {"all_three": 0.2, "random": 0.5, "fifo": 0.3, "k_center": 0.4, "keep_first": 0.1}
+    cells = [cell(p, gain + more, 0.1, stream) for p, gain in policies.items() for stream, more in (("a/", 0), ("b/", 1))]
+    extra = [cell("all_three", 9.0, stream="c/")]
+    rows = overall(cells + extra, 32, "all_three")
+    assert [(r["policy"], r["streams"]) for r in rows] == [(policy, 2) for policy in policies]
+    assert rows[1]["adapted"] == pytest.approx(1.0, abs=0.01) and rows[1]["retrieval_adapted"] == pytest.approx(1.1)
+    assert "| random | " in overall_table(rows) and overall(extra, 32, "all_three") == []
 
 
 def test_users_of_a_data_set_count_together_and_only_runs_that_all_have():
