@@ -74,7 +74,8 @@ def test_recipes_are_held_against_the_product_and_stay_out_of_its_figures():
 
 def test_policies_are_compared_over_the_streams_that_all_have():
     policies = {"all_three": 0.2, "random": 0.5, "fifo": 0.3, "k_center": 0.4, "keep_first": 0.1}
-    cells = [cell(p, gain + more, 0.1, stream) for p, gain in policies.items() for stream, more in (("a/", 0), ("b/", 1))]
+    streams = {"a/": 0, "b/": 1}
+    cells = [cell(p, gain + more, 0.1, s) for p, gain in policies.items() for s, more in streams.items()]
     extra = [cell("all_three", 9.0, stream="c/")]
     rows = overall(cells + extra, 32, "all_three")
     assert [(r["policy"], r["streams"]) for r in rows] == [(policy, 2) for policy in policies]
