@@ -118,7 +118,7 @@ def report(cells: list[dict]) -> None:
         f"{comparison(compared)}\n\n{together}{beside}{along}{table(rows)}\n"
     )
     (RESULTS / "selection.md").write_text(page, encoding="utf-8")
-    draw(rows, RESULTS / "selection.png")
+    draw([row for row in rows if not row["changed"]], RESULTS / "selection.png")
     if followed:
         draw_curves(followed, RESULTS / "selection-curves.png")
     print(page)

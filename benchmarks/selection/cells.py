@@ -89,13 +89,14 @@ class Bench:
 
     def __init__(self, model: BaseModel, make_layers: Callable, probe: list):
         self.model, self.make_layers, self.probe = model, make_layers, probe
-        self.settings: Settings | None = None
+        self._changed: str | None = None
         self._base: dict[str, dict] = {}
 
     def use(self, cell: Cell) -> None:
-        """Have layers as the cell's settings ask for; they stay for all cells that differ in the seed alone."""
-        before, self.settings = self.settings, cell.settings
-        if before is None or replace(before, seed=0, paraphrases=0) != replace(self.settings, seed=0, paraphrases=0):
+        """Have layers as the cell's settings ask for; they stay until other settings are changed."""
+        self.settings = cell.settings
+        if cell.changed != self._changed:
+            self._changed = cell.changed
             self.layers = self.measuring = None  # one pair at a time
             self.layers = self.make_layers(self.settings)
             self.measuring = self.make_layers(replace(self.settings, products="float32"))
@@ -163,10 +164,11 @@ class Bench:
                 found["rouge_both"] = self.rouge(stream, kept)
         return found
 
-    def measured(self, examples: list[Example]) -> "Measured":
+    def measured(self, examples: list[Example]) -> Measured:
+        """The examples, to be measured more than once with the layers there are."""
         return Measured(examples, ActivationCache(self.measuring, examples, LONGEST))
 
-    def losses(self, measured: "Measured") -> list[float]:
+    def losses(self, measured: Measured) -> list[float]:
         """Mean loss of each example in the trainer, several to a row."""
         examples, found = measured.examples, []
         for numbers in plan_rows(examples, LONGEST, range(len(examples))):

@@ -127,7 +127,8 @@ def summarize(cells: list[dict], against: str = "random") -> list[dict]:
     for (stream, bins, name), members in groups.items():
         gain, low, high = interval(gains(members))
         row = {
-            "stream": stream, "bins": bins, "method": name, "seeds": len(members), "asked": members[0]["asked"],
+            "stream": stream, "bins": bins, "method": name, "changed": members[0].get("changed", ""),
+            "seeds": len(members), "asked": members[0]["asked"],
             "base": float(np.mean(members[0]["base"])), "gain": gain, "low": low, "high": high,
             "replaced": float(np.mean([m["replaced"] for m in members])),
             "forgetting": float(np.mean([rise(m) for m in members])),
@@ -285,6 +286,7 @@ def draw(rows: list[dict], path: Path, columns: int = 5) -> None:
 
     streams = sorted({(r["stream"], r["bins"]) for r in rows})
     methods = sorted({r["method"] for r in rows}, reverse=True)
+    sizes = {bins for _, bins in streams}
     columns, lines = min(columns, len(streams)), -(-len(streams) // columns)
     figure, grid = pyplot.subplots(
         lines, columns, figsize=(2.5 + 2.2 * columns, lines * (1 + 0.35 * len(methods))), sharey=True, squeeze=False,
@@ -298,7 +300,8 @@ def draw(rows: list[dict], path: Path, columns: int = 5) -> None:
             if "retrieval_adapted" in r:
                 axes.plot(r["retrieval_adapted"], at, "o", mfc="none", color="tab:orange", label="with retrieval")
         axes.axvline(0, color="0.7", linewidth=1)
-        axes.set(title=f"{stream.strip('/')}, {bins} bins", xlabel="nats per token")
+        size = f"\n{bins} bins" if len(sizes) > 1 else ""
+        axes.set(title=stream.strip("/") + size, xlabel="nats per token")
     for unused in grid.flat[len(streams) :]:
         unused.remove()
     grid[0][0].set_yticks(range(len(methods)), methods)
