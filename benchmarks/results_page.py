@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 
 from common import RESULTS, TRAINING_SIDES
-from selection.report import comparison
+from selection.tables import comparison
 
 
 def table(head: list[str], rows: list[list]) -> list[str]:

@@ -18,23 +18,10 @@ from idletune.model.base_model import BaseModel
 from idletune.progress import Progress
 from idletune.settings import Settings
 from selection.cells import FIFTHS, LONGEST, Bench, Cell
-from selection.report import (
-    BASELINES,
-    compare,
-    comparison,
-    curve_table,
-    curves,
-    draw,
-    draw_curves,
-    overall,
-    overall_table,
-    recipe_table,
-    recipes,
-    summarize,
-    table,
-    whole,
-)
+from selection.gains import BASELINES, compare, curves, overall, recipes, summarize, whole
+from selection.pictures import draw, draw_curves
 from selection.streams import DATA, FEW, STREAMS, load_stream
+from selection.tables import comparison, curve_table, overall_table, recipe_table, table
 
 HEADLINE = ("all_three", *BASELINES)
 OTHERS = ("diverse", "all_data", "eoe", "dss", "idd")

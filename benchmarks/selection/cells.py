@@ -32,7 +32,7 @@ from idletune.training.rows import Example, make_row, plan_rows
 from idletune.training.trainer import Trainer
 from rouge_score import rouge_scorer
 
-from .report import FIFTHS
+from .gains import FIFTHS
 from .streams import FEW, Stream
 
 ROWS_PER_BIN = 0.75  # training rows of 256 tokens for each annotation: about two passes over the answers

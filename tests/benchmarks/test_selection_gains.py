@@ -3,21 +3,9 @@
 import numpy as np
 import pytest
 
-from benchmarks.selection.report import (
-    compare,
-    comparison,
-    curve_table,
-    curves,
-    draw,
-    draw_curves,
-    overall,
-    overall_table,
-    recipe_table,
-    recipes,
-    summarize,
-    table,
-    whole,
-)
+from benchmarks.selection.gains import compare, curves, overall, recipes, summarize, whole
+from benchmarks.selection.pictures import draw, draw_curves
+from benchmarks.selection.tables import comparison, curve_table, overall_table, recipe_table, table
 
 
 def cell(policy, gain, retrieved=0.0, stream="dolly/", seed=0, exchanges=20):

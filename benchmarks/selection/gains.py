@@ -1,7 +1,6 @@
-"""What the cells come to: gains over the untouched base with paired bootstrap intervals, a table and a picture."""
+"""What the cells come to: gains over the untouched base with paired bootstrap intervals."""
 
 from collections import defaultdict
-from pathlib import Path
 
 import numpy as np
 
@@ -83,17 +82,6 @@ def rise(cell: dict) -> float:
     return cell["probe_adapted"] / cell["probe_base"] - 1
 
 
-def recipe_table(rows: list[dict]) -> str:
-    """`recipes` as Markdown."""
-    lines = ["| stream | settings | adapter | with retrieval | general loss |", "|---|---|---|---|---|"]
-    for r in rows:
-        lines.append(
-            f"| {r['stream'].strip('/')} | {r['recipe']} | {r['adapted']:.3f} | {r['retrieval_adapted']:.3f} "
-            f"| {r['forgetting']:+.1%} |"
-        )
-    return "\n".join(lines)
-
-
 def curves(cells: list[dict], bins: int, policies: tuple[str, ...]) -> list[dict]:
     """The adapter's mean gain after each fifth of a stream, for streams and policies that were followed; first seed."""
     plain = [c for c in alike(cells, bins) if c["seed"] == 0 and not c["paraphrases"]]
@@ -105,17 +93,6 @@ def curves(cells: list[dict], bins: int, policies: tuple[str, ...]) -> list[dict
         for (stream, policy), points in sorted(found.items())
         if policy in policies and len(points) == FIFTHS
     ]
-
-
-def curve_table(followed: list[dict]) -> str:
-    """`curves` as Markdown."""
-    fifths = range(1, FIFTHS + 1)
-    head = " | ".join(f"{n}/{FIFTHS}" for n in fifths)
-    lines = [f"| stream | method | {head} |", "|---|---" + "|---" * FIFTHS + "|"]
-    for curve in followed:
-        points = " | ".join(f"{gain:.3f}" for gain in curve["gains"])
-        lines.append(f"| {curve['stream'].strip('/')} | {label_of(curve['policy'])} | {points} |")
-    return "\n".join(lines)
 
 
 def summarize(cells: list[dict], against: str = "random") -> list[dict]:
@@ -185,16 +162,6 @@ def overall(cells: list[dict], bins: int, default: str) -> list[dict]:
     ]
 
 
-def overall_table(rows: list[dict]) -> str:
-    """`overall` as Markdown."""
-    lines = ["| policy | adapter | retrieval | both |", "|---|---|---|---|"]
-    for r in rows:
-        lines.append(
-            f"| {label_of(r['policy'])} | {r['adapted']:.3f} | {r['retrieval']:.3f} | {r['retrieval_adapted']:.3f} |"
-        )
-    return "\n".join(lines)
-
-
 def _synthesis(reworded: list[dict], plain: dict[tuple[str, int], dict]) -> dict:
     """What paraphrases add to the adapter's gain, over the runs that were made with and without; {} for none."""
     pairs = [(c, plain[c["stream"], c["seed"]]) for c in reworded if (c["stream"], c["seed"]) in plain]
@@ -233,103 +200,3 @@ def _pooled(cells: list[dict], of: str) -> np.ndarray:
     """The gain at each held-out exchange of all users, one vector; an exchange's is the mean of its seeds."""
     streams = sorted({c["stream"] for c in cells})
     return np.concatenate([gains([c for c in cells if c["stream"] == s], of).mean(axis=0) for s in streams])
-
-
-def comparison(rows: list[dict]) -> str:
-    """`compare` as Markdown."""
-    lines = [
-        "| data set | users | base loss | best baseline | its gain | ours: adapter | retrieval | both | "
-        "both, more than the baseline (95 %) | more than any baseline with retrieval (95 %) "
-        f"| {SYNTHESIS} paraphrases add to the adapter (95 %) | general loss |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    for r in rows:
-        synthesis = ""
-        if "synthesis" in r:
-            synthesis = f"{r['synthesis']:+.3f} ({r['synthesis_low']:+.3f} .. {r['synthesis_high']:+.3f})"
-        lines.append(
-            f"| {r['data']} | {r['users']} | {r['base']:.3f} | {label_of(r['best'])} "
-            f"| {r['best_gain']:.3f} | {r['adapter']:.3f} | {r['retrieval']:.3f} | {r['ours']:.3f} "
-            f"| {r['more'] / r['best_gain']:+.0%}: {r['more']:+.3f} ({r['low']:+.3f} .. {r['high']:+.3f}) "
-            f"| {r['same']:+.3f} ({r['same_low']:+.3f} .. {r['same_high']:+.3f}) | {synthesis} "
-            f"| {r['forgetting']:+.1%} |"
-        )
-    return "\n".join(lines)
-
-
-def table(rows: list[dict], against: str = "random") -> str:
-    """Markdown, one line for each row."""
-    lines = [
-        f"| stream | bins | method | seeds | asked | loss fell by (95 %) | more than {against} (95 %) "
-        "| retrieval alone | with adapter | ROUGE-1 | general loss |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    for r in rows:
-        over = f"{r['over']:+.3f} ({r['over_low']:+.3f} .. {r['over_high']:+.3f})" if "over" in r else ""
-        retrieval = [f"{r[name]:.3f}" if name in r else "" for name in ("retrieval", "retrieval_adapted")]
-        rouge = f"{r['rouge1_base']:.3f} -> {r['rouge1']:.3f}" if "rouge1" in r else ""
-        rouge += f", {r['rouge1_both']:.3f} with retrieval" if "rouge1_both" in r else ""
-        lines.append(
-            f"| {r['stream'].strip('/')} | {r['bins']} | {r['method']} | {r['seeds']} | {r['asked']} "
-            f"| {r['gain']:.3f} ({r['low']:.3f} .. {r['high']:.3f}) of {r['base']:.3f} | {over} "
-            f"| {retrieval[0]} | {retrieval[1]} | {rouge} | {r['forgetting']:+.1%} |"
-        )
-    return "\n".join(lines)
-
-
-def draw(rows: list[dict], path: Path, columns: int = 5) -> None:
-    """The gains of each stream as points with their intervals; rings where retrieval was there as well."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    streams = sorted({(r["stream"], r["bins"]) for r in rows})
-    methods = sorted({r["method"] for r in rows}, reverse=True)
-    sizes = {bins for _, bins in streams}
-    columns, lines = min(columns, len(streams)), -(-len(streams) // columns)
-    figure, grid = pyplot.subplots(
-        lines, columns, figsize=(2.5 + 2.2 * columns, lines * (1 + 0.35 * len(methods))), sharey=True, squeeze=False,
-        layout="constrained",
-    )
-    for axes, (stream, bins) in zip(grid.flat, streams):
-        for r in (r for r in rows if (r["stream"], r["bins"]) == (stream, bins)):
-            at = methods.index(r["method"])
-            axes.plot([r["low"], r["high"]], [at, at], color="tab:blue")
-            axes.plot(r["gain"], at, "o", color="tab:blue", label="adapter")
-            if "retrieval_adapted" in r:
-                axes.plot(r["retrieval_adapted"], at, "o", mfc="none", color="tab:orange", label="with retrieval")
-        axes.axvline(0, color="0.7", linewidth=1)
-        size = f"\n{bins} bins" if len(sizes) > 1 else ""
-        axes.set(title=stream.strip("/") + size, xlabel="nats per token")
-    for unused in grid.flat[len(streams) :]:
-        unused.remove()
-    grid[0][0].set_yticks(range(len(methods)), methods)
-    handles, labels = grid[0][0].get_legend_handles_labels()
-    found = dict(zip(labels, handles))
-    figure.legend(found.values(), found, loc="outside lower center", ncols=2, frameon=False)
-    figure.suptitle("held-out loss below the untouched base, 95 % intervals")
-    figure.savefig(path, dpi=110)
-    pyplot.close(figure)
-
-
-def draw_curves(followed: list[dict], path: Path) -> None:
-    """A small picture for each stream: the adapter's gain over the fifths seen, a line for each policy."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    streams = sorted({curve["stream"] for curve in followed})
-    figure, grid = pyplot.subplots(
-        1, len(streams), figsize=(2 + 2.4 * len(streams), 3), squeeze=False, layout="constrained"
-    )
-    for axes, stream in zip(grid.flat, streams):
-        for curve in (curve for curve in followed if curve["stream"] == stream):
-            axes.plot(range(1, FIFTHS + 1), curve["gains"], "o-", label=label_of(curve["policy"]))
-        axes.set(title=stream.strip("/"), xlabel="fifths of the stream seen", xticks=range(1, FIFTHS + 1))
-    grid[0][0].set_ylabel("nats per token")
-    figure.legend(*grid[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
-    figure.suptitle("held-out loss below the untouched base")
-    figure.savefig(path, dpi=110)
-    pyplot.close(figure)
