@@ -39,7 +39,7 @@ class Settings:
     # selection
     policy: str = setting(
         "all_three", "which dialogue sets the buffer keeps",
-        ("all_three", "eoe", "dss", "idd", "random", "fifo", "k_center", "diverse", "keep_first"),
+        ("recent_diverse", "all_three", "eoe", "dss", "idd", "random", "fifo", "k_center", "diverse", "keep_first"),
     )
     eoe_reading: str = setting("token", "reading of the entropy of embedding", ("token", "histogram"))
     bins: int = setting(128, "dialogue sets the buffer holds", least=1, most=100_000)

@@ -5,7 +5,7 @@
   processes may change the database without telling the buffer.
 - Placing a set and counting it as seen are one transaction: random policies draw from that count.
 - Two kinds of set are never replaced: answered but not learned from yet (the user's work would be lost),
-  and the one the user is being asked about right now.
+  and the one the user is being asked about right now. Answered ones that were learned from go last.
 """
 
 from collections.abc import Iterable
@@ -20,8 +20,8 @@ from .index import EmbeddingIndex, make_index
 from .policies import BufferView, Policy
 from .scores import entropy_of_embedding, text_embedding
 
-_PROTECTED = """
-    SELECT id, (answered_at IS NOT NULL AND learned_in IS NULL) OR EXISTS (
+_STATES = """
+    SELECT id, answered_at IS NOT NULL AS answered, (answered_at IS NOT NULL AND learned_in IS NULL) OR EXISTS (
         SELECT 1 FROM prompts WHERE dialogue_set_id = dialogue_sets.id AND state = 'shown'
     ) AS protected FROM dialogue_sets ORDER BY id"""
 _INSERT = """
@@ -179,12 +179,12 @@ class Buffer:
             stamp = self._store.rollbacks, self._store.counter("refreshed")
             if self._stamp != stamp:
                 self._rows, self._stamp = _Rows(self.capacity, self.hidden), stamp
-            protected = {row["id"]: bool(row["protected"]) for row in self._store.rows(_PROTECTED)}
-            for id in [id for id in self._rows.ids if id not in protected]:
+            states = {id: (answered, protected) for id, answered, protected in self._store.rows(_STATES)}
+            for id in [id for id in self._rows.ids if id not in states]:
                 self._rows.remove(id)
-            for id in [id for id in protected if id not in self._rows.place]:
+            for id in [id for id in states if id not in self._rows.place]:
                 self._rows.add(self.get(id))
-            self._rows.protected[: len(protected)] = [protected[id] for id in self._rows.ids]
+            self._rows.states[: len(states)] = np.reshape([states[id] for id in self._rows.ids], (-1, 2))
             return self._rows
 
     def _parse(self, row) -> DialogueSet:
@@ -215,7 +215,7 @@ class _Rows:
         self.domains: list[str] = []
         self.embeddings = np.zeros((capacity, hidden), np.float32)
         self.eoe, self.dss = np.zeros(capacity), np.zeros(capacity)
-        self.protected = np.zeros(capacity, bool)
+        self.states = np.zeros((capacity, 2), bool)  # answered, protected
         self.index: EmbeddingIndex = make_index(hidden)
 
     def add(self, new: DialogueSet) -> None:
@@ -223,7 +223,7 @@ class _Rows:
         if row == len(self.embeddings):  # more sets than bins: the capacity was lowered
             self._grow()
         self.embeddings[row] = new.embedding
-        self.eoe[row], self.dss[row], self.protected[row] = new.scores.eoe, new.scores.dss, False
+        self.eoe[row], self.dss[row], self.states[row] = new.scores.eoe, new.scores.dss, False
         self.place[new.id] = row
         self.ids.append(new.id)
         self.domains.append(new.domain)
@@ -231,7 +231,7 @@ class _Rows:
 
     def remove(self, id: int) -> None:
         row, last = self.place.pop(id), len(self.ids) - 1
-        for column in (self.ids, self.domains, self.embeddings, self.eoe, self.dss, self.protected):
+        for column in (self.ids, self.domains, self.embeddings, self.eoe, self.dss, self.states):
             column[row] = column[last]
         if row != last:
             self.place[self.ids[row]] = row
@@ -242,12 +242,12 @@ class _Rows:
     def view(self, capacity: int, seen: int) -> BufferView:
         n = len(self.ids)
         return BufferView(
-            self.ids, self.embeddings[:n], self.domains, self.eoe[:n], self.dss[:n], self.protected[:n],
+            self.ids, self.embeddings[:n], self.domains, self.eoe[:n], self.dss[:n], *self.states[:n].T,
             capacity, seen,
         )
 
     def _grow(self) -> None:
-        for name in ("embeddings", "eoe", "dss", "protected"):
+        for name in ("embeddings", "eoe", "dss", "states"):
             column = getattr(self, name)
             setattr(self, name, np.concatenate([column, np.zeros_like(column)]))
 

@@ -1,7 +1,8 @@
 """Decide what becomes of a new dialogue set: a free bin, the place of a stored set, or nothing.
 
 One interface for the paper's rule and its peers, so that an experiment swaps them by name. Every policy
-fills free bins first and never replaces a protected set (its answer has not been learned from yet).
+fills free bins first, never replaces a protected set (its answer has not been learned from yet), and an answered
+one only when no other is left: an answer cost the user something, and every night trains on all there are.
 
 No policy keeps state. Random draws come from (seed, number of sets seen), so a process that was killed and
 started again decides exactly as one that kept running, whatever the order of the buffer's rows.
@@ -41,12 +42,13 @@ class BufferView:
     domains: list[str]
     eoe: np.ndarray  # (n,)
     dss: np.ndarray  # (n,)
+    answered: np.ndarray  # bool (n,): replaced last
     protected: np.ndarray  # bool (n,): never replaced
     capacity: int  # bins in all
     seen: int  # sets the stream has offered before this one; the store keeps the count
 
     def __post_init__(self):
-        columns = (self.embeddings, self.domains, self.eoe, self.dss, self.protected)
+        columns = (self.embeddings, self.domains, self.eoe, self.dss, self.answered, self.protected)
         assert all(len(column) == len(self.ids) for column in columns), "one value for each stored set"
 
     @property
@@ -54,8 +56,14 @@ class BufferView:
         return len(self.ids) >= self.capacity
 
     def replaceable(self) -> np.ndarray:
-        """Row numbers of the unprotected sets, oldest first, so that a draw does not hang on row order."""
-        return np.array([row for row in np.argsort(self.ids) if not self.protected[row]], dtype=np.int64)
+        """Row numbers of the sets that may go, oldest first, so that a draw does not hang on row order.
+
+        Those without an answer, or else the answered ones that are not protected.
+        """
+        oldest_first = np.argsort(self.ids)
+        free = oldest_first[~self.protected[oldest_first]]
+        unanswered = free[~self.answered[free]]
+        return unanswered if len(unanswered) else free
 
 
 class Policy(ABC):
@@ -127,20 +135,38 @@ class DiverseReservoir(Policy):
     def _place_in_full(self, candidate, buffer, rows):
         if self._generator(buffer).integers(buffer.seen + 1) >= buffer.capacity:
             return DROP
-        fixed = buffer.embeddings[np.asarray(buffer.protected, dtype=bool)]
-        return _replace(buffer, rows[_most_redundant(buffer.embeddings[rows], fixed)])
+        return _replace(buffer, rows[_most_redundant(buffer.embeddings[rows], _others(buffer, rows))])
+
+
+class RecentDiverse(Policy):
+    """Every second arrival, by a draw, is taken; of the closest pair, it included, the older goes.
+
+    The chance that a set is still there falls exponentially with its age (Aggarwal's biased reservoir, VLDB 2006), so
+    the buffer follows a user who changes; and what is said again stands there once, as it was said last. Of a pair
+    with one set that may not go, the other goes, the arrival too.
+    """
+
+    TAKEN = 0.5
+
+    def _place_in_full(self, candidate, buffer, rows):
+        if self._generator(buffer).random() >= self.TAKEN:
+            return DROP
+        points = np.vstack([buffer.embeddings[rows], candidate.embedding])  # droppable ones, oldest first
+        similarity = _similarity(points, _others(buffer, rows))
+        pair = np.unravel_index(similarity.argmax(), similarity.shape)
+        loser = min(pair)  # the older, or the one of `points`
+        return DROP if loser == len(rows) else _replace(buffer, rows[loser])
 
 
 class KCenter(Policy):
     """Greedy online k-center: of the stored sets and the candidate, one of the closest pair goes.
 
-    On a tie the candidate, then the older. A pair of protected sets is passed over, and of a pair with one
-    protected set the other goes.
+    On a tie the candidate, then the older. Of a pair with one set that may not go, the other goes.
     """
 
     def _place_in_full(self, candidate, buffer, rows):
         points = np.vstack([candidate.embedding, buffer.embeddings[rows]])  # droppable ones, candidate first
-        loser = _most_redundant(points, buffer.embeddings[np.asarray(buffer.protected, dtype=bool)])
+        loser = _most_redundant(points, _others(buffer, rows))
         return DROP if loser == 0 else _replace(buffer, rows[loser - 1])
 
 
@@ -152,6 +178,7 @@ class KeepFirst(Policy):
 
 
 _POLICIES: dict[str, Callable[[int], Policy]] = {
+    "recent_diverse": RecentDiverse,
     "all_three": Dominance,
     "eoe": lambda seed: Dominance(seed, scores=("eoe",)),
     "dss": lambda seed: Dominance(seed, scores=("dss",)),
@@ -184,12 +211,24 @@ def _replace(buffer: BufferView, row: int) -> Placement:
     return Placement("replace", int(buffer.ids[row]))
 
 
+def _others(buffer: BufferView, rows: np.ndarray) -> np.ndarray:
+    """The embeddings of all stored sets but those `rows`."""
+    return np.delete(buffer.embeddings, rows, axis=0)
+
+
+def _similarity(points: np.ndarray, fixed: np.ndarray) -> np.ndarray:
+    """Cosines of `points` (n, hidden) with each other and `fixed` (m, hidden): (n, n + m), a point's own -inf.
+
+    Rounded, because the two sides of a pair are two products and may differ in the last bit.
+    """
+    similarity = (points @ np.vstack([points, fixed]).T).round(6)
+    np.fill_diagonal(similarity, -np.inf)
+    return similarity
+
+
 def _most_redundant(points: np.ndarray, fixed: np.ndarray) -> int:
     """The row of `points` that is one of the closest pair, `fixed` points included; of the two, the one nearer to
     the rest, on a tie the first."""
-    similarity = points @ np.vstack([points, fixed]).T
-    np.fill_diagonal(similarity, -np.inf)
-    # Compare by the nearest neighbour, which a pair shares, then by the second nearest. Rounded, because
-    # the two sides of a pair are two products and may differ in the last bit.
-    ranked = -np.sort(-similarity.round(6), axis=1)
+    # Compare by the nearest neighbour, which a pair shares, then by the second nearest.
+    ranked = -np.sort(-_similarity(points, fixed), axis=1)
     return max(range(len(points)), key=lambda point: (*ranked[point, :2], -point))

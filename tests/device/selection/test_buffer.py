@@ -147,9 +147,9 @@ def test_memory_kept_for_long_equals_memory_built_anew(store, name):
     order = np.argsort(mirror.ids)
     assert [mirror.ids[row] for row in order] == fresh.ids
     assert [mirror.domains[row] for row in order] == fresh.domains
-    for column in ("embeddings", "eoe", "dss", "protected"):
+    for column in ("embeddings", "eoe", "dss", "states"):
         assert np.array_equal(getattr(mirror, column)[order], getattr(fresh, column)[: len(order)]), column
-    assert fresh.protected.any()
+    assert fresh.states.any(axis=0).all()
     found, expected = mirror.index.search(unit(99), 10), fresh.index.search(unit(99), 10)
     assert np.array_equal(found[0], expected[0]) and np.array_equal(found[1], expected[1])
 
@@ -189,16 +189,17 @@ def test_an_offer_that_is_rolled_back_leaves_memory_too(store, tmp_path):
     assert nearest.question == "question 2" and cosine == pytest.approx(1, abs=1e-6)
 
 
-def test_answered_sets_are_kept_until_they_are_learned(store):
+def test_answered_sets_are_kept_until_they_are_learned_and_go_last(store):
     buffer = make(store, capacity=2)
     first, second = fill(buffer, 2)
     queue, prompt = show_prompt(store)
     queue.accept(prompt.id)
     answered, other = prompt.dialogue_set_id, ({first, second} - {prompt.dialogue_set_id}).pop()
-    assert buffer.offer(a_set(7)).replaced == other
-    assert answered in ids(buffer)
+    third = buffer.offer(a_set(7))
+    assert third.replaced == other and answered in ids(buffer)
     learn(store, buffer, [answered])
-    assert buffer.offer(a_set(8)).replaced == answered
+    assert buffer.offer(a_set(8, response="so")).replaced == third.id  # an answer outlives what has none
+    assert buffer.offer(a_set(9)).replaced == answered  # all are answered, and the other is not learned from
 
 
 def test_with_every_set_protected_an_offer_is_dropped(store):
