@@ -23,9 +23,10 @@ from selection.pictures import draw, draw_curves
 from selection.streams import DATA, FEW, STREAMS, load_stream
 from selection.tables import comparison, curve_table, overall_table, recipe_table, table
 
-HEADLINE = ("all_three", *BASELINES)
+OURS = Settings().policy
+HEADLINE = (OURS, *BASELINES)
 OTHERS = ("diverse", "all_data", "eoe", "dss", "idd")
-CURVES = ("all_three", "random")  # policies whose gain is followed along the stream
+CURVES = (OURS, "random")  # policies whose gain is followed along the stream
 RECIPES = ("targets=q,k,v,o", "targets=q,k,v,o,gate,up,down learning_rate=0.0005")  # other ways to train
 LENGTH, SEEDS, BINS = 200, 5, 32
 CELLS = RESULTS / "selection_cells.jsonl"
@@ -33,22 +34,22 @@ CELLS = RESULTS / "selection_cells.jsonl"
 
 def quick_cells() -> list[Cell]:
     """One user, the policies side by side."""
-    policies = ("all_three", "random", "diverse", "k_center", "keep_first", "all_data")
+    policies = (OURS, "all_three", "random", "k_center", "keep_first", "all_data")
     return [Cell("ubuntu_irc/irc_04", policy, BINS, 0, 0, measures_more=True) for policy in policies]
 
 
 def all_cells() -> list[Cell]:
     """The grid, the most telling part first: every data set, users, recipes, seeds, synthesis; then policies, sizes."""
     users = [stream for stream in STREAMS if stream not in FEW]
-    first = [Cell(s, p, BINS, 0, 0, measures_more=True) for s, p in product(FEW, HEADLINE)]
-    synthesis = [Cell(s, p, BINS, k, 0) for k, s, p in product((3, 1, 6), FEW, ("all_three", "random"))]
+    first = [Cell(s, p, BINS, 0, 0, measures_more=True) for p, s in product(HEADLINE, FEW)]
+    synthesis = [Cell(s, p, BINS, k, 0) for k, s, p in product((3, 1, 6), FEW, (OURS, "random"))]
     curves = [Cell(s, p, BINS, 0, 0, fifths=n) for s, p, n in product(FEW, CURVES, range(1, FIFTHS))]
-    more_users = [Cell(s, p, BINS, 0, 0, measures_more=True) for s, p in product(users, HEADLINE)]
-    more_seeds = [Cell(s, p, BINS, 0, n, measures_more=True) for n, s, p in product(range(1, SEEDS), FEW, HEADLINE)]
+    more_users = [Cell(s, p, BINS, 0, 0, measures_more=True) for p, s in product(HEADLINE, users)]
+    more_seeds = [Cell(s, p, BINS, 0, n, measures_more=True) for n, p, s in product(range(1, SEEDS), HEADLINE, FEW)]
     others = [Cell(s, p, BINS, 0, 0, measures_more=True) for p, s in product(OTHERS, FEW)]
     others += [Cell(s, "all_three", BINS, 0, 0, "histogram", measures_more=True) for s in FEW]
-    recipes = [Cell(s, "all_three", BINS, 0, 0, measures_more=True, changed=r) for r, s in product(RECIPES, FEW)]
-    sizes = [Cell(s, p, bins, 0, 0) for bins, s, p in product((16, 64, 128), FEW, ("all_three", "random"))]
+    recipes = [Cell(s, OURS, BINS, 0, 0, measures_more=True, changed=r) for r, s in product(RECIPES, FEW)]
+    sizes = [Cell(s, p, bins, 0, 0) for bins, s, p in product((16, 64, 128), FEW, (OURS, "random"))]
     rest = [Cell(s, p, BINS, 0, n, measures_more=True) for n, s, p in product(range(1, SEEDS), users, HEADLINE)]
     rest += [Cell(s, p, BINS, 0, n) for n, s, p in product(range(1, SEEDS), STREAMS, OTHERS)]
     second, further = more_seeds[: len(first)], more_seeds[len(first) :]
@@ -88,9 +89,9 @@ def run(cells: list[Cell], model_path: Path, data: Path, threads: int, seconds: 
 def report(cells: list[dict]) -> None:
     """Write the table, the picture and the figures of the cells there are."""
     ended = whole(cells)
-    rows, compared, followed = summarize(ended), compare(ended, BINS, Settings().policy), curves(cells, BINS, CURVES)
-    trained = recipes(ended, BINS, Settings().policy)
-    policies = overall(ended, BINS, Settings().policy)
+    rows, compared, followed = summarize(ended), compare(ended, BINS, OURS), curves(cells, BINS, CURVES)
+    trained = recipes(ended, BINS)
+    policies = overall(ended, BINS, OURS)
     found = {"compared": compared, "overall": policies, "recipes": trained, "curves": followed, "rows": rows}
     grid = {cell.key for cell in all_cells()}
     done = sum(cell["key"] in grid for cell in cells)  # there may be others, from earlier grids
@@ -98,7 +99,7 @@ def report(cells: list[dict]) -> None:
     along = "The adapter's gain after each fifth of the stream, as many training rows each time:\n\n"
     along = f"{along}{curve_table(followed)}\n\n![the same](selection-curves.png)\n\n" if followed else ""
     together = f"Mean gains over {policies[0]['streams']} streams:\n\n{overall_table(policies)}\n\n" if policies else ""
-    beside = "Other settings with the same answers, as many training rows each:\n\n"
+    beside = "Other settings with the same answers, as many training rows each; the second figure is as it comes:\n\n"
     beside = f"{beside}{recipe_table(trained)}\n\n" if trained else ""
     page = (
         "# Selection and synthesis\n\nMade by `make bench-selection`; nats per token on the held-out fifth.\n\n"

@@ -38,7 +38,7 @@ class Settings:
     )
     # selection
     policy: str = setting(
-        "all_three", "which dialogue sets the buffer keeps",
+        "recent_diverse", "which dialogue sets the buffer keeps",
         ("recent_diverse", "all_three", "eoe", "dss", "idd", "random", "fifo", "k_center", "diverse", "keep_first"),
     )
     eoe_reading: str = setting("token", "reading of the entropy of embedding", ("token", "histogram"))

@@ -4,11 +4,14 @@ from collections import defaultdict
 
 import numpy as np
 
-BASELINES = ("random", "fifo", "k_center", "keep_first")  # the paper's, and the simplest of all
+BASELINES = ("all_three", "random", "fifo", "k_center", "keep_first")  # the paper's rule and its peers, and the control
 FIFTHS = 5  # parts of a stream after which a learning curve has a point
 RESAMPLES, INTERVAL = 2000, (2.5, 97.5)
 SYNTHESIS = 3  # paraphrases of an answer, as the product has them
-NAMES = {"all_three": "ours (all three)", "eoe": "EOE only", "dss": "DSS only", "idd": "IDD only"}
+NAMES = {
+    "recent_diverse": "ours (recent, diverse)", "all_three": "the paper's (all three)",
+    "eoe": "EOE only", "dss": "DSS only", "idd": "IDD only",
+}
 
 
 def label_of(policy: str) -> str:
@@ -58,22 +61,27 @@ def alike(cells: list[dict], bins: int) -> list[dict]:
     return [c for c in cells if c["bins"] == bins and c["eoe_reading"] == "token" and not c.get("changed")]
 
 
-def recipes(cells: list[dict], bins: int, default: str) -> list[dict]:
-    """The product beside other settings, on what the `default` policy kept; streams and seeds that were run with both.
+def recipes(cells: list[dict], bins: int) -> list[dict]:
+    """Other settings beside the product's on what the same policy kept, for each data set the mean of all runs that
+    were made with both: stream, policy and seed.
 
     Cells without retrieval take no part.
     """
     plain = [c for c in cells if c["bins"] == bins and not c["paraphrases"] and "retrieval_adapted" in c]
-    changed = [c for c in plain if c.get("changed") and c["policy"] == default]
-    as_it_comes = _by_run(alike(plain, bins), default)
-    runs = sorted(as_it_comes.keys() & _by_run(changed, default).keys())
+    as_it_comes = {(c["stream"], c["policy"], c["seed"]): c for c in alike(plain, bins)}
+    pairs = defaultdict(list)
+    for cell in plain:
+        run = cell["stream"], cell["policy"], cell["seed"]
+        if cell.get("changed") and cell["eoe_reading"] == "token" and run in as_it_comes:
+            pairs[cell["stream"].split("/")[0], cell["changed"]].append((cell, as_it_comes[run]))
     return [
         {
-            "stream": run[0], "recipe": cell.get("changed") or "as it comes", "forgetting": rise(cell),
-            **{of: float(gains([cell], of).mean()) for of in ("adapted", "retrieval_adapted")},
+            "data": data, "recipe": recipe, "runs": len(found),
+            **{of: [float(np.mean([gains([c], of).mean() for c in side])) for side in zip(*found)]
+               for of in ("adapted", "retrieval_adapted")},
+            "forgetting": [float(np.mean([rise(c) for c in side])) for side in zip(*found)],
         }
-        for run in runs
-        for cell in (as_it_comes[run], *(c for c in changed if (c["stream"], c["seed"]) == run))
+        for (data, recipe), found in sorted(pairs.items())
     ]
 
 

@@ -36,13 +36,12 @@ def overall_table(rows: list[dict]) -> str:
 
 
 def recipe_table(rows: list[dict]) -> str:
-    """`recipes` as Markdown."""
-    lines = ["| stream | settings | adapter | with retrieval | general loss |", "|---|---|---|---|---|"]
+    """`recipes` as Markdown; of two figures the second is as the product comes."""
+    lines = ["| data set | settings | runs | adapter | with retrieval | general loss |", "|---|---|---|---|---|---|"]
     for r in rows:
-        lines.append(
-            f"| {r['stream'].strip('/')} | {r['recipe']} | {r['adapted']:.3f} | {r['retrieval_adapted']:.3f} "
-            f"| {r['forgetting']:+.1%} |"
-        )
+        adapter, both = (" for ".join(f"{gain:.3f}" for gain in r[of]) for of in ("adapted", "retrieval_adapted"))
+        rise = " for ".join(f"{each:+.1%}" for each in r["forgetting"])
+        lines.append(f"| {r['data']} | {r['recipe']} | {r['runs']} | {adapter} | {both} | {rise} |")
     return "\n".join(lines)
 
 

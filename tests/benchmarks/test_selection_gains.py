@@ -22,7 +22,7 @@ def cell(policy, gain, retrieved=0.0, stream="dolly/", seed=0, exchanges=20):
 def test_a_row_tells_the_gain_its_interval_and_the_difference():
     cells = [cell("all_three", 0.5, seed=s) for s in range(3)] + [cell("random", 0.2, seed=s) for s in range(3)]
     ours, random = summarize(cells)
-    assert (ours["method"], ours["seeds"]) == ("ours (all three)", 3)
+    assert (ours["method"], ours["seeds"]) == ("the paper's (all three)", 3)
     assert ours["gain"] == pytest.approx(0.5, abs=0.01) and ours["low"] <= ours["gain"] <= ours["high"]
     assert ours["over"] == pytest.approx(0.3, abs=1e-9) and ours["over_low"] > 0.299
     assert "over" not in random and ours["forgetting"] == pytest.approx(0.01)
@@ -51,13 +51,14 @@ def test_paraphrases_are_held_against_the_same_runs_without():
 
 def test_recipes_are_held_against_the_product_and_stay_out_of_its_figures():
     plain = [cell("all_three", 0.3, 0.4), cell("random", 0.2, 0.1), cell("all_three", 0.9, stream="other/")]
-    changed = {**cell("all_three", 0.5, 0.4), "changed": "rank=8"}
-    mine, other = recipes([changed, *plain], 32, "all_three")
-    assert (mine["recipe"], other["recipe"], other["stream"]) == ("as it comes", "rank=8", "dolly/")
-    assert other["adapted"] - mine["adapted"] == pytest.approx(0.2) and mine["forgetting"] == pytest.approx(0.01)
-    assert "| dolly | rank=8 |" in recipe_table([other])
-    assert recipes(plain, 32, "all_three") == []
-    assert compare([changed, *plain[:2]], 32, "all_three")[0]["adapter"] == pytest.approx(0.3, abs=0.01)
+    changed = [{**cell(policy, 0.5, 0.4), "changed": "rank=8"} for policy in ("all_three", "random", "fifo")]
+    (row,) = recipes([*changed, *plain], 32)
+    assert (row["data"], row["recipe"], row["runs"]) == ("dolly", "rank=8", 2)
+    other, as_it_comes = row["adapted"]
+    assert other - as_it_comes == pytest.approx(0.25) and row["forgetting"] == pytest.approx([0.01, 0.01])
+    assert "| dolly | rank=8 | 2 | 0.49" in recipe_table([row])
+    assert recipes(plain, 32) == []
+    assert compare([*changed, *plain[:2]], 32, "all_three")[0]["adapter"] == pytest.approx(0.3, abs=0.01)
 
 
 def test_policies_are_compared_over_the_streams_that_all_have():
