@@ -27,7 +27,9 @@ OURS = Settings().policy
 HEADLINE = (OURS, *BASELINES)
 OTHERS = ("diverse", "all_data", "eoe", "dss", "idd")
 CURVES = (OURS, "random")  # policies whose gain is followed along the stream
-RECIPES = ("targets=q,k,v,o", "targets=q,k,v,o,gate,up,down learning_rate=0.0005")  # other ways to train
+RECIPES = (  # other ways to train
+    "learn_questions=true", "targets=q,k,v,o", "targets=q,k,v,o,gate,up,down learning_rate=0.0005",
+)
 LENGTH, SEEDS, BINS = 200, 5, 32
 CELLS = RESULTS / "selection_cells.jsonl"
 

@@ -112,7 +112,7 @@ class Bench:
         found = {**asdict(cell), "kept": kept, "asked": len(kept), "replaced": replaced}
         base = self.base(stream)
         lora = self.layers.lora.initialize(cell.seed)
-        found |= self.train(cell, pairs + self.paraphrased(cell, pairs, found))
+        found |= self.train(cell, pairs, self.paraphrased(cell, pairs, found))
         found |= {"base": base["losses"], "adapted": self.losses(base["measured"])}
         found |= {"probe_base": base["probe"], "probe_adapted": float(np.mean(self.losses(self._probed)))}
         if cell.measures_more:
@@ -137,10 +137,11 @@ class Bench:
         found["synthesis"] = {"asked": report.asked, "accepted": report.accepted}
         return [(text, pair[1]) for pair, texts in zip(pairs, questions) for text in texts]
 
-    def train(self, cell: Cell, pairs) -> dict:
+    def train(self, cell: Cell, pairs, reworded) -> dict:
         """The same number of rows for every policy, over as many passes as it takes."""
-        rows = round(ROWS_PER_BIN * cell.bins)
-        examples = [self.model.encode_exchange(q, r, longest=LONGEST) for q, r in pairs]
+        rows, learned = round(ROWS_PER_BIN * cell.bins), cell.settings.learn_questions
+        examples = [self.model.encode_exchange(q, r, longest=LONGEST, learn_question=learned) for q, r in pairs]
+        examples += [self.model.encode_exchange(q, r, longest=LONGEST) for q, r in reworded]
         trainer = Trainer(self.layers, examples, replace(cell.settings, epochs=rows))
         trainer.rows = trainer.rows[:rows]
         outcome = trainer.run()

@@ -190,12 +190,12 @@ class Learning:
         return self.store.counter(f"paraphrased {id}") > 0
 
     def _trainer(self, training: list[DialogueSet], report: LearningReport) -> Trainer:
-        pairs = [(t.question, t.response) for t in training]
+        # Only the user's own words are learned as questions, not the model's.
+        examples = [self._encode(t.question, t.response, self.settings.learn_questions) for t in training]
         for t in training:
             rows = self.store.rows("SELECT id, question, response FROM synthetic_sets WHERE dialogue_set_id = ?", t.id)
             opened = [self.store.unseal("synthetic_sets", row["id"], row) for row in rows]
-            pairs += [(row["question"], row["response"]) for row in opened]
-        examples = [self._encode(question, response) for question, response in pairs]
+            examples += [self._encode(row["question"], row["response"]) for row in opened]
         lora = self._new_lora()
         report.plan = self._plan(lora, sum(len(example.tokens) for example in examples))
         settings = self._settings(report.plan)
@@ -326,9 +326,11 @@ class Learning:
     def _encoded(self, sets: list[DialogueSet]) -> list[Example]:
         return [self._encode(s.question, s.response) for s in sets]
 
-    def _encode(self, question: str, response: str) -> Example:
+    def _encode(self, question: str, response: str, learn_question: bool = False) -> Example:
         s = self.settings
-        return self.model.encode_exchange(question, response, system=s.system, longest=s.example_tokens)
+        return self.model.encode_exchange(
+            question, response, system=s.system, longest=s.example_tokens, learn_question=learn_question
+        )
 
     def _probe(self) -> list[Example]:
         """The general text, the beginning of each paragraph an example, every token a label."""

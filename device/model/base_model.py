@@ -91,10 +91,11 @@ class BaseModel:
         return self._template.encode_prompt(messages)
 
     def encode_exchange(
-        self, question: str, response: str, *, system: str = "", shown: list[dict] = (), longest: int | None = None
+        self, question: str, response: str, *, system: str = "", shown: list[dict] = (), longest: int | None = None,
+        learn_question: bool = False,
     ) -> Example:
         """A training example whose prompt is token for token what `chat` sends; `shown`: turns before the question."""
-        return self._template.encode_exchange(question, response, system, shown, longest)
+        return self._template.encode_exchange(question, response, system, shown, longest, learn_question)
 
     def encode_text(self, text: str, *, longest: int | None = None) -> Example:
         """Plain text, every token but the first a label."""

@@ -53,9 +53,11 @@ class ChatTemplate:
         return tokens[0] if tokens and self._engine.is_end(tokens[0]) else self._engine.end_of_text
 
     def encode_exchange(
-        self, question: str, response: str, system: str, shown: list[dict], longest: int | None
+        self, question: str, response: str, system: str, shown: list[dict], longest: int | None,
+        learn_question: bool = False,
     ) -> Example:
-        """A training example: the prompt as `chat` sends it, the response and the end of turn as labels.
+        """A training example: the prompt as `chat` sends it, the response and the end of turn as labels; with
+        `learn_question` all from the question's first token on.
 
         What does not fit `longest` goes: of the exchanges shown before the question the first ones, then the end of
         the response, then the prompt's front.
@@ -67,7 +69,14 @@ class ChatTemplate:
                 prompt = self.encode_prompt(conversation(question, system, shown))
             reply = reply[: longest - 1]
             prompt = prompt[-max(1, longest - len(reply)) :]
-        return labelled([*prompt, *reply], start=len(prompt))
+        start = self._question_start(prompt, question) if learn_question else len(prompt)
+        return labelled([*prompt, *reply], start)
+
+    def _question_start(self, prompt: list[int], question: str) -> int:
+        """Where the question begins in its prompt; the prompt's end where it is not whole there, or not found."""
+        safe = neutralize(question.strip(), self._engine.control_texts)
+        found = find_last(prompt, self._engine.tokenize(safe, special=False))
+        return found or len(prompt)  # what is predicted has a token before it
 
 
 def _compiled(source: str, **texts: str):

@@ -7,6 +7,7 @@ from idletune.commands.chat_loop import ChatLoop
 from idletune.errors import DamagedDataError, UsageError
 from idletune.settings import Settings
 from idletune.state.store import Store
+from idletune.training.rows import IGNORED
 from loop import SETTINGS, answer_all, observe, open_tiny_runtime
 
 
@@ -41,6 +42,21 @@ def test_a_stopped_training_goes_on_where_it_stood(open_runtime):
     with open_runtime() as runtime:
         rest = runtime.learn()
         assert rest.finished and runtime.model.adapter is not None
+
+
+def test_the_wording_of_questions_is_learned_where_that_is_set(open_runtime, tmp_path):
+    losses = {}
+    for learned in (False, True):
+        settings = Settings(**{**vars(SETTINGS), "learn_questions": learned})
+        with open_runtime(settings, tmp_path / str(learned)) as runtime:
+            observe(runtime, 10)
+            answer_all(runtime)
+            assert runtime.learn().verdict.promoted
+            example = runtime.model.encode_exchange("question number 77 about bread", "a", learn_question=True)
+            example.labels[-3:] = IGNORED  # the answer
+            total, count = runtime.model.negative_log_likelihood([example])
+            losses[learned] = total / count
+    assert losses[True] < 0.7 * losses[False]
 
 
 def watched(done):

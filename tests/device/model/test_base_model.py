@@ -62,6 +62,11 @@ def check_training_and_answering_see_the_same_tokens(model, question, response):
     assert example.labels[said].tolist() == example.tokens[len(prompt) :].tolist()
     assert (said == np.arange(len(prompt) - 1, len(example.tokens) - 1)).all()
     assert model._engine.is_end(int(example.tokens[-1]))
+    learned = model.encode_exchange(question, response, learn_question=True)
+    start = int(np.flatnonzero(learned.labels != IGNORED)[0]) + 1
+    safe = neutralize(question.strip(), model._engine.control_texts)
+    assert model.detokenize(learned.tokens[start : len(prompt)].tolist()).startswith(safe)
+    assert learned.labels[start - 1 : -1].tolist() == learned.tokens[start:].tolist()
 
 
 @pytest.mark.parametrize("question, response", EXCHANGES)
@@ -84,6 +89,8 @@ def test_a_user_cannot_speak_control_tokens(tiny):
 def test_a_cut_example_keeps_its_response(tiny):
     example = tiny.encode_exchange("q " * 300, "yes", longest=64)
     assert len(example.tokens) == 64 and (example.labels != IGNORED).sum() == 4
+    learned = tiny.encode_exchange("q " * 300, "yes", longest=64, learn_question=True)
+    assert np.array_equal(learned.labels, example.labels)  # half a question is not learned
 
 
 def test_a_batch_answers_like_one_prompt_at_a_time(tiny):
