@@ -67,6 +67,7 @@ class Simulated:
     trace: list[tuple[float, DeviceState]] = field(default_factory=list)
     exchanges: int = 0
     answered: int = 0
+    held: int = 0  # answered sets in the buffer at the end
 
     def summary(self) -> str:
         longest = max((record.seconds for record in self.slices), default=0.0)
@@ -76,7 +77,8 @@ class Simulated:
             stops[record.stopped_by or "finished"] = stops.get(record.stopped_by or "finished", 0) + 1
         return "\n".join((
             f"{self.days} days, seed {self.seed}: {self.exchanges} exchanges, asked {len(self.asked)} times"
-            f" (at most {per_day} a day), {self.answered} answered",
+            f" (at most {per_day} a day), {self.answered} answered, {self.held} of"
+            " the answers in the buffer at the end",
             f"{len(self.slices)} slices, {sum(r.seconds for r in self.slices) / 60:.0f} minutes of learning,"
             f" the longest {longest / 60:.2f} minutes; ended by {_counted(stops)}",
             f"adapters: {len(self.promoted)} promoted, {len(self.rejected)} rejected",
@@ -104,6 +106,7 @@ class Simulation:
         with self.store:
             while self.clock.now().wall < START.timestamp() + self.result.days * 24 * HOUR:
                 self._minute()
+            self.result.held = self.buffer.answered()
         return self.result
 
     def _minute(self) -> None:

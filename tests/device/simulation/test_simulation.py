@@ -52,3 +52,9 @@ def test_the_command_prints_and_draws(tmp_path, capsys):
 def test_the_policy_can_be_changed(tmp_path):
     shut = simulate(tmp_path, 5, 1, Settings(slices_a_day=0))
     assert not shut.slices and set(shut.reasons) <= {"nothing", "slices", "hours", "plugged", "unknown", "idle"}
+
+
+@pytest.mark.parametrize("policy", ["recent_diverse", "fifo"])
+def test_a_full_buffer_keeps_the_answers(tmp_path, policy):
+    month = simulate(tmp_path, 30, 1, Settings(policy=policy, bins=32))
+    assert month.answered > 40 and month.held >= 30
