@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import time
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 
@@ -18,45 +19,53 @@ from idletune.model.base_model import BaseModel
 from idletune.progress import Progress
 from idletune.settings import Settings
 from selection.cells import FIFTHS, LONGEST, Bench, Cell
-from selection.gains import BASELINES, compare, curves, overall, recipes, summarize, whole
+from selection.gains import BASELINES, USUAL, compare, curves, overall, recipes, summarize, whole
 from selection.pictures import draw, draw_curves
 from selection.streams import DATA, FEW, STREAMS, load_stream
 from selection.tables import comparison, curve_table, overall_table, recipe_table, table
 
 OURS = Settings().policy
-HEADLINE = (OURS, *BASELINES)
 OTHERS = ("diverse", "all_data", "eoe", "dss", "idd")
-CURVES = (OURS, "random")  # policies whose gain is followed along the stream
 RECIPES = (  # other ways to train
-    "learn_questions=true", "targets=q,k,v,o", "targets=q,k,v,o,gate,up,down learning_rate=0.0005",
+    "conversations=false", "learn_questions=false", "targets=q,k,v,o",
+    "targets=q,k,v,o,gate,up,down learning_rate=0.0005",
 )
 LENGTH, SEEDS, BINS = 200, 5, 32
 CELLS = RESULTS / "selection_cells.jsonl"
 
 
+def cell(stream: str, policy: str, seed: int = 0, *, bins: int = BINS, paraphrases: int = 0, **more) -> Cell:
+    """The product as it comes, or another policy with the usual training."""
+    return Cell(stream, policy, bins, paraphrases, seed, **{"changed": "" if policy == OURS else USUAL, **more})
+
+
+def headline(streams: Sequence[str], seed: int) -> list[Cell]:
+    """The product as it comes; all policies with the usual training."""
+    ours = [cell(s, OURS, seed, measures_more=True) for s in streams]
+    return ours + [cell(s, p, seed, measures_more=True, changed=USUAL) for p, s in product((OURS, *BASELINES), streams)]
+
+
 def quick_cells() -> list[Cell]:
     """One user, the policies side by side."""
-    policies = (OURS, "all_three", "random", "k_center", "keep_first", "all_data")
-    return [Cell("ubuntu_irc/irc_04", policy, BINS, 0, 0, measures_more=True) for policy in policies]
+    return headline(FEW[:1], 0)
 
 
 def all_cells() -> list[Cell]:
-    """The grid, the most telling part first: every data set, users, recipes, seeds, synthesis; then policies, sizes."""
+    """The grid, the most telling part first: every data set, users, a second seed, synthesis, recipes, further seeds;
+    then policies and sizes."""
     users = [stream for stream in STREAMS if stream not in FEW]
-    first = [Cell(s, p, BINS, 0, 0, measures_more=True) for p, s in product(HEADLINE, FEW)]
-    synthesis = [Cell(s, p, BINS, k, 0) for k, s, p in product((3, 1, 6), FEW, (OURS, "random"))]
-    curves = [Cell(s, p, BINS, 0, 0, fifths=n) for s, p, n in product(FEW, CURVES, range(1, FIFTHS))]
-    more_users = [Cell(s, p, BINS, 0, 0, measures_more=True) for p, s in product(HEADLINE, users)]
-    more_seeds = [Cell(s, p, BINS, 0, n, measures_more=True) for n, p, s in product(range(1, SEEDS), HEADLINE, FEW)]
-    others = [Cell(s, p, BINS, 0, 0, measures_more=True) for p, s in product(OTHERS, FEW)]
-    others += [Cell(s, "all_three", BINS, 0, 0, "histogram", measures_more=True) for s in FEW]
-    recipes = [Cell(s, OURS, BINS, 0, 0, measures_more=True, changed=r) for r, s in product(RECIPES, FEW)]
-    sizes = [Cell(s, p, bins, 0, 0) for bins, s, p in product((16, 64, 128), FEW, (OURS, "random"))]
-    rest = [Cell(s, p, BINS, 0, n, measures_more=True) for n, s, p in product(range(1, SEEDS), users, HEADLINE)]
-    rest += [Cell(s, p, BINS, 0, n) for n, s, p in product(range(1, SEEDS), STREAMS, OTHERS)]
-    second, further = more_seeds[: len(first)], more_seeds[len(first) :]
-    headline = first + more_users + recipes + second + synthesis[:10] + further
-    return headline + synthesis[10:] + others + curves + sizes + rest
+    both = (OURS, "random")
+    synthesis = [cell(s, p, paraphrases=k) for k, s, p in product((3, 1, 6), FEW, both)]
+    recipes = [cell(s, OURS, measures_more=True, changed=r) for r, s in product(RECIPES, FEW)]
+    others = [cell(s, p, measures_more=True) for p, s in product(OTHERS, FEW)]
+    others += [cell(s, "all_three", eoe_reading="histogram", measures_more=True) for s in FEW]
+    curves = [cell(s, p, fifths=n) for s, p, n in product(FEW, both, range(1, FIFTHS))]
+    sizes = [cell(s, p, bins=bins) for bins, s, p in product((16, 64, 128), FEW, both)]
+    first = headline(FEW, 0) + headline(users, 0) + headline(FEW, 1) + synthesis[:10] + recipes
+    seeds = [found for n in range(2, SEEDS) for found in headline(FEW, n)]
+    rest = [found for n in range(1, SEEDS) for found in headline(users, n)]
+    rest += [cell(s, p, n) for n, s, p in product(range(1, SEEDS), STREAMS, OTHERS)]
+    return first + seeds + synthesis[10:] + others + curves + sizes + rest
 
 
 def done_cells() -> dict[str, dict]:
@@ -91,7 +100,7 @@ def run(cells: list[Cell], model_path: Path, data: Path, threads: int, seconds: 
 def report(cells: list[dict]) -> None:
     """Write the table, the picture and the figures of the cells there are."""
     ended = whole(cells)
-    rows, compared, followed = summarize(ended), compare(ended, BINS, OURS), curves(cells, BINS, CURVES)
+    rows, compared, followed = summarize(ended), compare(ended, BINS, OURS), curves(cells, BINS, OURS)
     trained = recipes(ended, BINS)
     policies = overall(ended, BINS, OURS)
     found = {"compared": compared, "overall": policies, "recipes": trained, "curves": followed, "rows": rows}
@@ -100,7 +109,10 @@ def report(cells: list[dict]) -> None:
     write_results("selection", {"cells": done, "of": len(grid), **found})
     along = "The adapter's gain after each fifth of the stream, as many training rows each time:\n\n"
     along = f"{along}{curve_table(followed)}\n\n![the same](selection-curves.png)\n\n" if followed else ""
-    together = f"Mean gains over {policies[0]['streams']} streams:\n\n{overall_table(policies)}\n\n" if policies else ""
+    together = ""
+    if policies:
+        over = f"Mean gains over {policies[0]['streams']} streams, all but the last with the usual training"
+        together = f"{over}:\n\n{overall_table(policies)}\n\n"
     beside = "Other settings with the same answers, as many training rows each; the second figure is as it comes:\n\n"
     beside = f"{beside}{recipe_table(trained)}\n\n" if trained else ""
     page = (
@@ -108,7 +120,7 @@ def report(cells: list[dict]) -> None:
         f"{comparison(compared)}\n\n{together}{beside}{along}{table(rows)}\n"
     )
     (RESULTS / "selection.md").write_text(page, encoding="utf-8")
-    draw([row for row in rows if not row["changed"]], RESULTS / "selection.png")
+    draw([row for row in rows if row["changed"] in ("", USUAL)], RESULTS / "selection.png")
     if followed:
         draw_curves(followed, RESULTS / "selection-curves.png")
     print(page)

@@ -5,6 +5,7 @@ from collections import defaultdict
 import numpy as np
 
 BASELINES = ("all_three", "random", "fifo", "k_center", "keep_first")  # the paper's rule and its peers, and the control
+USUAL = "conversations=false learn_questions=false"  # how others train: every exchange alone, its answer alone
 FIFTHS = 5  # parts of a stream after which a learning curve has a point
 RESAMPLES, INTERVAL = 2000, (2.5, 97.5)
 SYNTHESIS = 3  # paraphrases of an answer, as the product has them
@@ -20,9 +21,9 @@ def label_of(policy: str) -> str:
 
 
 def label(cell: dict) -> str:
-    """The row a cell belongs to."""
+    """The row a cell belongs to; a policy's bare name stands for the usual training."""
     reading = ", histogram EOE" if cell["eoe_reading"] == "histogram" else ""
-    changed = f", {cell['changed']}" if cell.get("changed") else ""
+    changed = "" if cell["changed"] == USUAL else f", {cell['changed'] or 'as it comes'}"
     paraphrases = f", {cell['paraphrases']} paraphrases" if cell["paraphrases"] else ""
     return label_of(cell["policy"]) + reading + paraphrases + changed
 
@@ -56,9 +57,15 @@ def whole(cells: list[dict]) -> list[dict]:
     return [cell for cell in cells if cell.get("fifths", FIFTHS) == FIFTHS]
 
 
-def alike(cells: list[dict], bins: int) -> list[dict]:
-    """Those with so many bins, and all else as the product has it."""
-    return [c for c in cells if c["bins"] == bins and c["eoe_reading"] == "token" and not c.get("changed")]
+def alike(cells: list[dict], bins: int, changed: str = "") -> list[dict]:
+    """Those with so many bins and these changed settings, and all else as the product has it."""
+    return [c for c in cells if (c["bins"], c["eoe_reading"], c["changed"]) == (bins, "token", changed)]
+
+
+def competing(cells: list[dict], bins: int, default: str) -> list[dict]:
+    """The product as it comes, and other policies with the usual training."""
+    ours = [c for c in alike(cells, bins) if c["policy"] == default]
+    return ours + [c for c in alike(cells, bins, USUAL) if c["policy"] != default]
 
 
 def recipes(cells: list[dict], bins: int) -> list[dict]:
@@ -67,12 +74,12 @@ def recipes(cells: list[dict], bins: int) -> list[dict]:
 
     Cells without retrieval take no part.
     """
-    plain = [c for c in cells if c["bins"] == bins and not c["paraphrases"] and "retrieval_adapted" in c]
+    plain = [c for c in _plain(cells) if c["bins"] == bins]
     as_it_comes = {(c["stream"], c["policy"], c["seed"]): c for c in alike(plain, bins)}
     pairs = defaultdict(list)
     for cell in plain:
         run = cell["stream"], cell["policy"], cell["seed"]
-        if cell.get("changed") and cell["eoe_reading"] == "token" and run in as_it_comes:
+        if cell["changed"] and cell["eoe_reading"] == "token" and run in as_it_comes:
             pairs[cell["stream"].split("/")[0], cell["changed"]].append((cell, as_it_comes[run]))
     return [
         {
@@ -90,16 +97,16 @@ def rise(cell: dict) -> float:
     return cell["probe_adapted"] / cell["probe_base"] - 1
 
 
-def curves(cells: list[dict], bins: int, policies: tuple[str, ...]) -> list[dict]:
+def curves(cells: list[dict], bins: int, default: str) -> list[dict]:
     """The adapter's mean gain after each fifth of a stream, for streams and policies that were followed; first seed."""
-    plain = [c for c in alike(cells, bins) if c["seed"] == 0 and not c["paraphrases"]]
+    plain = [c for c in competing(cells, bins, default) if c["seed"] == 0 and not c["paraphrases"]]
     found = defaultdict(dict)
     for cell in plain:
         found[cell["stream"], cell["policy"]][cell.get("fifths", FIFTHS)] = float(gains([cell]).mean())
     return [
         {"stream": stream, "policy": policy, "gains": [points[n] for n in range(1, FIFTHS + 1)]}
         for (stream, policy), points in sorted(found.items())
-        if policy in policies and len(points) == FIFTHS
+        if len(points) == FIFTHS
     ]
 
 
@@ -112,7 +119,7 @@ def summarize(cells: list[dict], against: str = "random") -> list[dict]:
     for (stream, bins, name), members in groups.items():
         gain, low, high = interval(gains(members))
         row = {
-            "stream": stream, "bins": bins, "method": name, "changed": members[0].get("changed", ""),
+            "stream": stream, "bins": bins, "method": name, "changed": members[0]["changed"],
             "seeds": len(members), "asked": members[0]["asked"],
             "base": float(np.mean(members[0]["base"])), "gain": gain, "low": low, "high": high,
             "replaced": float(np.mean([m["replaced"] for m in members])),
@@ -136,12 +143,12 @@ def summarize(cells: list[dict], against: str = "random") -> list[dict]:
 def compare(cells: list[dict], bins: int, default: str) -> list[dict]:
     """For each data set: the product as it comes (`default` policy, adapter and retrieval) beside its baselines.
 
-    A baseline is an adapter trained on what another policy kept, as the paper has them; the best one by its mean
-    gain counts. The best baseline with our retrieval shows what the policy alone is worth; where there are runs with
-    SYNTHESIS paraphrases, their adapter is held against the one without, after as many steps.
+    A baseline is an adapter trained in the usual way on what another policy kept, as the paper has them; the best one
+    by its mean gain counts. The best baseline with our retrieval shows what policy and training are worth; where there
+    are runs with SYNTHESIS paraphrases, their adapter is held against the one without, after as many steps.
     """
-    asked = alike(cells, bins)
-    plain = [c for c in asked if not c["paraphrases"] and "retrieval_adapted" in c]
+    asked = competing(cells, bins, default)
+    plain = _plain(asked)
     reworded = [c for c in asked if c["paraphrases"] == SYNTHESIS and c["policy"] == default]
 
     def of(name: str, found: list[dict]) -> list[dict]:
@@ -154,20 +161,28 @@ def compare(cells: list[dict], bins: int, default: str) -> list[dict]:
 
 
 def overall(cells: list[dict], bins: int, default: str) -> list[dict]:
-    """Each policy's mean gain over the streams that all of them were run on, a stream counting once."""
-    plain = [c for c in alike(cells, bins) if not c["paraphrases"] and "retrieval_adapted" in c]
-    by_policy = {policy: [c for c in plain if c["policy"] == policy] for policy in (default, *BASELINES)}
-    streams = set.intersection(*({c["stream"] for c in found} for found in by_policy.values()))
+    """Each policy's mean gain with the usual training, over the streams that all of them were run on, a stream counting
+    once; the last row is the product as it comes."""
+    found = {policy: [c for c in _plain(alike(cells, bins, USUAL)) if c["policy"] == policy]
+             for policy in (default, *BASELINES)}
+    rows = {label_of(policy): members for policy, members in found.items()}
+    rows[f"{label_of(default)}, as it comes"] = [c for c in _plain(alike(cells, bins)) if c["policy"] == default]
+    streams = set.intersection(*({c["stream"] for c in members} for members in rows.values()))
 
-    def mean(found: list[dict], of: str) -> float:
-        return float(np.mean([gains([c for c in found if c["stream"] == s], of).mean() for s in streams]))
+    def mean(members: list[dict], of: str) -> float:
+        return float(np.mean([gains([c for c in members if c["stream"] == s], of).mean() for s in streams]))
 
     measures = ("adapted", "retrieval", "retrieval_adapted")
     return [
-        {"policy": policy, "streams": len(streams), **{of: mean(found, of) for of in measures}}
-        for policy, found in by_policy.items()
+        {"method": name, "streams": len(streams), **{of: mean(members, of) for of in measures}}
+        for name, members in rows.items()
         if streams
     ]
+
+
+def _plain(cells: list[dict]) -> list[dict]:
+    """Those with retrieval and without paraphrases."""
+    return [c for c in cells if not c["paraphrases"] and "retrieval_adapted" in c]
 
 
 def _synthesis(reworded: list[dict], plain: dict[tuple[str, int], dict]) -> dict:

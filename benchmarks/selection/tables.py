@@ -27,10 +27,10 @@ def comparison(rows: list[dict]) -> str:
 
 def overall_table(rows: list[dict]) -> str:
     """`overall` as Markdown."""
-    lines = ["| policy | adapter | retrieval | both |", "|---|---|---|---|"]
+    lines = ["| method | adapter | retrieval | both |", "|---|---|---|---|"]
     for r in rows:
         lines.append(
-            f"| {label_of(r['policy'])} | {r['adapted']:.3f} | {r['retrieval']:.3f} | {r['retrieval_adapted']:.3f} |"
+            f"| {r['method']} | {r['adapted']:.3f} | {r['retrieval']:.3f} | {r['retrieval_adapted']:.3f} |"
         )
     return "\n".join(lines)
 

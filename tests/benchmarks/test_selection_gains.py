@@ -3,16 +3,18 @@
 import numpy as np
 import pytest
 
-from benchmarks.selection.gains import compare, curves, overall, recipes, summarize, whole
+from benchmarks.selection.gains import USUAL, compare, curves, overall, recipes, summarize, whole
 from benchmarks.selection.pictures import draw, draw_curves
 from benchmarks.selection.tables import comparison, curve_table, overall_table, recipe_table, table
 
 
-def cell(policy, gain, retrieved=0.0, stream="dolly/", seed=0, exchanges=20):
+def cell(policy, gain, retrieved=0.0, stream="dolly/", seed=0, exchanges=20, changed=None):
+    """The product is recent_diverse; the others train in the usual way."""
     noise = np.random.default_rng(exchanges).standard_normal(exchanges)
     base = 3 + noise
     return {
         "stream": stream, "policy": policy, "bins": 32, "paraphrases": 0, "seed": seed, "eoe_reading": "token",
+        "changed": ("" if policy == "recent_diverse" else USUAL) if changed is None else changed,
         "asked": 32, "replaced": 4, "base": list(base), "adapted": list(base - gain - 0.01 * noise),
         "retrieval": list(base - retrieved), "retrieval_adapted": list(base - gain - retrieved),
         "probe_base": 3.0, "probe_adapted": 3.03,
@@ -20,9 +22,9 @@ def cell(policy, gain, retrieved=0.0, stream="dolly/", seed=0, exchanges=20):
 
 
 def test_a_row_tells_the_gain_its_interval_and_the_difference():
-    cells = [cell("all_three", 0.5, seed=s) for s in range(3)] + [cell("random", 0.2, seed=s) for s in range(3)]
+    cells = [cell("recent_diverse", 0.5, seed=s) for s in range(3)] + [cell("random", 0.2, seed=s) for s in range(3)]
     ours, random = summarize(cells)
-    assert (ours["method"], ours["seeds"]) == ("the paper's (all three)", 3)
+    assert (ours["method"], ours["seeds"]) == ("ours (recent, diverse), as it comes", 3)
     assert ours["gain"] == pytest.approx(0.5, abs=0.01) and ours["low"] <= ours["gain"] <= ours["high"]
     assert ours["over"] == pytest.approx(0.3, abs=1e-9) and ours["over_low"] > 0.299
     assert "over" not in random and ours["forgetting"] == pytest.approx(0.01)
@@ -30,8 +32,8 @@ def test_a_row_tells_the_gain_its_interval_and_the_difference():
 
 
 def test_the_product_is_held_against_the_best_baseline():
-    cells = [cell("all_three", 0.3, 0.4), cell("random", 0.5, 0.1), cell("k_center", 0.4, 0.1)]
-    (row,) = compare(cells, 32, "all_three")
+    cells = [cell("recent_diverse", 0.3, 0.4), cell("random", 0.5, 0.1), cell("k_center", 0.4, 0.1)]
+    (row,) = compare(cells, 32, "recent_diverse")
     assert (row["best"], row["users"]) == ("random", 1)
     assert row["best_gain"] == pytest.approx(0.5, abs=0.01) and row["ours"] == pytest.approx(0.7, abs=0.01)
     assert row["more"] == pytest.approx(0.2, abs=0.01) and row["low"] > 0
@@ -41,41 +43,47 @@ def test_the_product_is_held_against_the_best_baseline():
 
 
 def test_paraphrases_are_held_against_the_same_runs_without():
-    plain = [cell("all_three", 0.3, 0.4, seed=s) for s in range(2)] + [cell("random", 0.2, 0.1)]
-    reworded = {**cell("all_three", 0.25, seed=0), "paraphrases": 3}
+    plain = [cell("recent_diverse", 0.3, 0.4, seed=s) for s in range(2)] + [cell("random", 0.2, 0.1)]
+    reworded = {**cell("recent_diverse", 0.25, seed=0), "paraphrases": 3}
     del reworded["retrieval_adapted"]
-    (row,) = compare([*plain, reworded], 32, "all_three")
+    (row,) = compare([*plain, reworded], 32, "recent_diverse")
     assert row["synthesis"] == pytest.approx(-0.05) and row["synthesis_high"] < 0
     assert "| -0.050 (-0.050 .. -0.050) |" in comparison([row])
 
 
 def test_recipes_are_held_against_the_product_and_stay_out_of_its_figures():
-    plain = [cell("all_three", 0.3, 0.4), cell("random", 0.2, 0.1), cell("all_three", 0.9, stream="other/")]
-    changed = [{**cell(policy, 0.5, 0.4), "changed": "rank=8"} for policy in ("all_three", "random", "fifo")]
+    plain = [cell("recent_diverse", 0.3, 0.4), cell("random", 0.2, 0.1), cell("recent_diverse", 0.9, stream="other/")]
+    changed = [{**cell(policy, 0.5, 0.4), "changed": "rank=8"} for policy in ("recent_diverse", "fifo")]
+    changed += [{**cell("recent_diverse", 0.5, 0.4, seed=1), "changed": "rank=8"}]
+    plain += [cell("recent_diverse", 0.2, 0.1, seed=1)]
     (row,) = recipes([*changed, *plain], 32)
     assert (row["data"], row["recipe"], row["runs"]) == ("dolly", "rank=8", 2)
     other, as_it_comes = row["adapted"]
     assert other - as_it_comes == pytest.approx(0.25) and row["forgetting"] == pytest.approx([0.01, 0.01])
     assert "| dolly | rank=8 | 2 | 0.49" in recipe_table([row])
     assert recipes(plain, 32) == []
-    assert compare([*changed, *plain[:2]], 32, "all_three")[0]["adapter"] == pytest.approx(0.3, abs=0.01)
+    assert compare([*changed, *plain[:2]], 32, "recent_diverse")[0]["adapter"] == pytest.approx(0.3, abs=0.01)
 
 
 def test_policies_are_compared_over_the_streams_that_all_have():
-    policies = {"all_three": 0.2, "random": 0.5, "fifo": 0.3, "k_center": 0.4, "keep_first": 0.1}
+    policies = {"recent_diverse": 0.2, "all_three": 0.25, "random": 0.5, "fifo": 0.3, "k_center": 0.4}
+    policies |= {"keep_first": 0.1}
     streams = {"a/": 0, "b/": 1}
-    cells = [cell(p, gain + more, 0.1, s) for p, gain in policies.items() for s, more in streams.items()]
-    extra = [cell("all_three", 9.0, stream="c/")]
-    rows = overall(cells + extra, 32, "all_three")
-    assert [(r["policy"], r["streams"]) for r in rows] == [(policy, 2) for policy in policies]
-    assert rows[1]["adapted"] == pytest.approx(1.0, abs=0.01) and rows[1]["retrieval_adapted"] == pytest.approx(1.1)
-    assert "| random | " in overall_table(rows) and overall(extra, 32, "all_three") == []
+    usual = [cell(p, g + more, 0.1, s, changed=USUAL) for p, g in policies.items() for s, more in streams.items()]
+    ours = [cell("recent_diverse", 0.6 + more, 0.2, s) for s, more in streams.items()]
+    extra = [cell("recent_diverse", 9.0, stream="c/")]
+    rows = overall(usual + ours + extra, 32, "recent_diverse")
+    assert [row["streams"] for row in rows] == [2] * 7
+    assert rows[2]["adapted"] == pytest.approx(1.0, abs=0.01) and rows[2]["retrieval_adapted"] == pytest.approx(1.1)
+    assert rows[-1]["method"] == "ours (recent, diverse), as it comes"
+    assert rows[-1]["retrieval_adapted"] == pytest.approx(1.3)
+    assert "| random | " in overall_table(rows) and overall(extra, 32, "recent_diverse") == []
 
 
 def test_users_of_a_data_set_count_together_and_only_runs_that_all_have():
-    cells = [cell(p, 0.4, 0.1, f"ubuntu_irc/irc_0{u}") for p in ("all_three", "random") for u in (1, 2)]
-    cells += [cell("all_three", 9.0, 0.1, "ubuntu_irc/irc_03")]  # its baseline has not run yet
-    (row,) = compare(cells, 32, "all_three")
+    cells = [cell(p, 0.4, 0.1, f"ubuntu_irc/irc_0{u}") for p in ("recent_diverse", "random") for u in (1, 2)]
+    cells += [cell("recent_diverse", 9.0, 0.1, "ubuntu_irc/irc_03")]  # its baseline has not run yet
+    (row,) = compare(cells, 32, "recent_diverse")
     assert (row["users"], row["runs"]) == (2, 2) and row["adapter"] == pytest.approx(0.4, abs=0.01)
 
 
@@ -91,8 +99,8 @@ def test_the_picture_takes_as_many_lines_as_it_needs(tmp_path):
 
 def test_a_curve_has_a_point_for_each_fifth_and_stays_out_of_the_other_tables(tmp_path):
     parts = [{**cell("random", 0.1 * n), "fifths": n} for n in (1, 2, 3, 4)]
-    ended = [cell("random", 0.5), cell("all_three", 0.6)]  # the latter was not followed
-    (curve,) = curves(parts + ended, 32, ("random", "all_three"))
+    ended = [cell("random", 0.5), cell("recent_diverse", 0.6)]  # the latter was not followed
+    (curve,) = curves(parts + ended, 32, "recent_diverse")
     assert curve["gains"] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5], abs=0.01)
     assert whole(parts + ended) == ended
     assert "| dolly | random | 0.098 | 0.198 |" in curve_table([curve])
