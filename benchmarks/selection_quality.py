@@ -26,10 +26,7 @@ from selection.tables import comparison, curve_table, overall_table, recipe_tabl
 
 OURS = Settings().policy
 OTHERS = ("diverse", "all_data", "eoe", "dss", "idd")
-RECIPES = (  # other ways to train
-    "conversations=false", "learn_questions=false", "targets=q,k,v,o",
-    "targets=q,k,v,o,gate,up,down learning_rate=0.0005",
-)
+RECIPES = ("targets=q,k,v,o", "targets=q,k,v,o,gate,up,down learning_rate=0.0005", "retrieve_tokens=400")
 LENGTH, SEEDS, BINS = 200, 5, 32
 CELLS = RESULTS / "selection_cells.jsonl"
 
@@ -51,8 +48,8 @@ def quick_cells() -> list[Cell]:
 
 
 def all_cells() -> list[Cell]:
-    """The grid, the most telling part first: every data set, users, a second seed, synthesis, recipes, further seeds;
-    then policies and sizes."""
+    """The grid, the most telling part first: every data set, users, a second seed, synthesis, other settings, further
+    seeds; then policies and sizes."""
     users = [stream for stream in STREAMS if stream not in FEW]
     both = (OURS, "random")
     synthesis = [cell(s, p, paraphrases=k) for k, s, p in product((3, 1, 6), FEW, both)]

@@ -2,8 +2,8 @@
 
 Run: make bench-train, or python benchmarks/train_quality.py [--sets N] [--epochs N]
 Both see the demo's exchanges, row by row in the same order; the last fifth is held out and measured by each
-side's own forward pass. Compared is an adapter of rank 8 on all layers; IdleTune's own settings (rank 16 on the upper
-half, a higher learning rate) come third, to be held against both.
+side's own forward pass. Compared is an adapter of rank 8 on all layers; IdleTune's own form (rank 16 on feed-forward
+layers of the upper half, a higher learning rate) comes third on the same rows, to be held against both.
 """
 
 import argparse

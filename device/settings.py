@@ -62,7 +62,6 @@ class Settings:
     top_share: float = setting(
         0.5, "share of the layers that get an adapter, from the output down; 1 = all", least=0, most=1
     )
-    conversations: bool = setting(True, "train on answers as turns of conversations in every second pass")
     learn_questions: bool = setting(True, "train on the wording of the user's questions as well as on the answers")
     dropout: float = setting(0.0, "probability that a row trains without an input of the adapter", least=0, most=0.9)
     accumulate: int = setting(1, "rows whose gradients make one step", least=1, most=10_000)

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from idletune.learning.conversations import Turn, alternating_passes
 from idletune.learning.rouge import rouge1
 from idletune.learning.synthesis import SynthesisReport, Synthesizer
 from idletune.model.base_model import BaseModel
@@ -130,30 +129,23 @@ class Bench:
             self._base[stream.name] = {"measured": plain, "losses": losses, "probe": probe}
         return self._base[stream.name]
 
-    def paraphrased(self, cell: Cell, pairs, found: dict) -> list[list[Turn]]:
-        """Each pair's paraphrases."""
+    def paraphrased(self, cell: Cell, pairs, found: dict) -> list[tuple[str, str]]:
         if not cell.paraphrases:
-            return [[] for _ in pairs]
+            return []
         report = SynthesisReport()
         questions = Synthesizer(self.model, cell.settings).paraphrase([q for q, _ in pairs], report, cell.seed)
         found["synthesis"] = {"asked": report.asked, "accepted": report.accepted}
-        return [[Turn(text, pair[1]) for text in texts] for pair, texts in zip(pairs, questions)]
+        return [(text, pair[1]) for pair, texts in zip(pairs, questions) for text in texts]
 
     def train(self, cell: Cell, pairs, reworded) -> dict:
         """The same number of rows for every policy, over as many passes as it takes."""
-        rows, settings = round(ROWS_PER_BIN * cell.bins), cell.settings
-        wordings = [[Turn(*pair, settings.learn_questions), *turns] for pair, turns in zip(pairs, reworded)]
-        if settings.conversations:
-            examples, passes = alternating_passes(wordings, rows, self._encode_turns, LONGEST, cell.seed)
-        else:
-            examples, passes = [self._encode_turns([turn]) for turns in wordings for turn in turns], None
-        trainer = Trainer(self.layers, examples, replace(settings, epochs=rows), passes=passes)
+        rows, learned = round(ROWS_PER_BIN * cell.bins), cell.settings.learn_questions
+        examples = [self.model.encode_exchange(q, r, longest=LONGEST, learn_question=learned) for q, r in pairs]
+        examples += [self.model.encode_exchange(q, r, longest=LONGEST) for q, r in reworded]
+        trainer = Trainer(self.layers, examples, replace(cell.settings, epochs=rows))
         trainer.rows = trainer.rows[:rows]
         outcome = trainer.run()
         return {"rows": rows, "tokens": outcome.tokens, "training_seconds": round(outcome.seconds, 1)}
-
-    def _encode_turns(self, turns):
-        return self.model.encode_turns(turns, longest=LONGEST)
 
     def more(self, cell: Cell, stream: Stream, kept: list[int], base: dict) -> dict:
         """Retrieval of the same buffer, with and without the adapter; and what it writes."""

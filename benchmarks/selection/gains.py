@@ -5,7 +5,7 @@ from collections import defaultdict
 import numpy as np
 
 BASELINES = ("all_three", "random", "fifo", "k_center", "keep_first")  # the paper's rule and its peers, and the control
-USUAL = "conversations=false learn_questions=false"  # how others train: every exchange alone, its answer alone
+USUAL = "learn_questions=false"  # how others train: on the answers alone
 FIFTHS = 5  # parts of a stream after which a learning curve has a point
 RESAMPLES, INTERVAL = 2000, (2.5, 97.5)
 SYNTHESIS = 3  # paraphrases of an answer, as the product has them

@@ -5,7 +5,7 @@ in a checkpoint), so the next call goes on where this one stood.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
@@ -28,7 +28,6 @@ from ..training.rows import Example
 from ..training.shape import ModelShape
 from ..training.trainer import Trainer, evaluate
 from .adapters import Adapters, AdapterVersion
-from .conversations import Turn, alternating_passes
 from .gate import Evidence, Verdict, judge
 from .measures import Measures, measures_key
 from .refresh import mark_due
@@ -191,25 +190,16 @@ class Learning:
         return self.store.counter(f"paraphrased {id}") > 0
 
     def _trainer(self, training: list[DialogueSet], report: LearningReport) -> Trainer:
-        lora, s = self._new_lora(), self.settings
-        wordings = [self._wordings(t) for t in training]
-        if s.conversations:
-            report.plan = self._plan(lora)
-            longest = self._settings(report.plan).row_tokens
-            examples, passes = alternating_passes(wordings, s.epochs, self._encode_turns, longest, s.seed)
-        else:
-            examples, passes = [self._encode_turns([turn]) for turns in wordings for turn in turns], None
-            report.plan = self._plan(lora, sum(len(example.tokens) for example in examples))
-        layers, settings = self._layers(lora, report.plan), self._settings(report.plan)
-        return Trainer(layers, examples, settings, self.checkpoint, self.files, passes)
-
-    def _wordings(self, answered: DialogueSet) -> list[Turn]:
-        """The set as a turn, then its paraphrases. Only the user's own wording is learned, not the model's."""
-        wanted = "SELECT id, question, response FROM synthetic_sets WHERE dialogue_set_id = ?"
-        rows = self.store.rows(wanted, answered.id)
-        opened = [self.store.unseal("synthetic_sets", row["id"], row) for row in rows]
-        own = Turn(answered.question, answered.response, self.settings.learn_questions)
-        return [own, *(Turn(row["question"], row["response"]) for row in opened)]
+        # The user's own wording is learned, where that is set, the model's is not.
+        examples = [self._encode(t.question, t.response, self.settings.learn_questions) for t in training]
+        for t in training:
+            rows = self.store.rows("SELECT id, question, response FROM synthetic_sets WHERE dialogue_set_id = ?", t.id)
+            opened = [self.store.unseal("synthetic_sets", row["id"], row) for row in rows]
+            examples += [self._encode(row["question"], row["response"]) for row in opened]
+        lora = self._new_lora()
+        report.plan = self._plan(lora, sum(len(example.tokens) for example in examples))
+        settings = self._settings(report.plan)
+        return Trainer(self._layers(lora, report.plan), examples, settings, self.checkpoint, self.files)
 
     def _new_lora(self) -> Lora:
         """Where training starts: the adapter that serves (`warm_start`), an adopted one, both in their own form, or
@@ -334,11 +324,14 @@ class Learning:
         serve(self.model, self.adapters)
 
     def _encoded(self, sets: list[DialogueSet]) -> list[Example]:
-        """Each alone, the answer to be predicted: what is measured."""
-        return [self._encode_turns([Turn(s.question, s.response)]) for s in sets]
+        """With the answers to be predicted: what is measured."""
+        return [self._encode(s.question, s.response) for s in sets]
 
-    def _encode_turns(self, turns: Sequence[Turn]) -> Example:
-        return self.model.encode_turns(turns, system=self.settings.system, longest=self.settings.example_tokens)
+    def _encode(self, question: str, response: str, learn_question: bool = False) -> Example:
+        s = self.settings
+        return self.model.encode_exchange(
+            question, response, system=s.system, longest=s.example_tokens, learn_question=learn_question
+        )
 
     def _probe(self) -> list[Example]:
         """The general text, the beginning of each paragraph an example, every token a label."""

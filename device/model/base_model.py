@@ -97,16 +97,6 @@ class BaseModel:
         """A training example whose prompt is token for token what `chat` sends; `shown`: turns before the question."""
         return self._template.encode_exchange(question, response, system, shown, longest, learn_question)
 
-    def encode_turns(
-        self, turns: list[tuple[str, str, bool]], *, system: str = "", longest: int | None = None
-    ) -> Example:
-        """Exchanges (question, response, learn_question) as one conversation, every response a label; a single one is
-        cut to `longest`."""
-        if len(turns) > 1:
-            return self._template.encode_turns(turns, system)
-        (question, response, learn_question), = turns
-        return self.encode_exchange(question, response, system=system, longest=longest, learn_question=learn_question)
-
     def encode_text(self, text: str, *, longest: int | None = None) -> Example:
         """Plain text, every token but the first a label."""
         return labelled(self.tokenize(text, begin=True)[:longest], start=1)

@@ -72,25 +72,6 @@ class ChatTemplate:
         start = self._question_start(prompt, question) if learn_question else len(prompt)
         return labelled([*prompt, *reply], start)
 
-    def encode_turns(self, turns: list[tuple[str, str, bool]], system: str) -> Example:
-        """Several exchanges (question, response, learn_question) as one conversation; labels as in `encode_exchange`,
-        at every turn.
-
-        A template that shows earlier turns otherwise than it wrote them (without their reasoning, say) leaves those
-        without labels.
-        """
-        said, spans = [], []
-        for question, response, learn_question in turns:
-            prompt, reply = self.encode_prompt(conversation(question, system, said)), self.encode_reply(response)
-            spans.append((self._question_start(prompt, question) if learn_question else len(prompt), [*prompt, *reply]))
-            said += [{"role": "user", "content": question}, {"role": "assistant", "content": response}]
-        tokens = spans[-1][1]
-        labels = np.full(len(tokens), IGNORED, np.int32)
-        for start, whole in spans:
-            if tokens[: len(whole)] == whole:
-                labels[start - 1 : len(whole) - 1] = whole[start:]
-        return Example(np.array(tokens, np.int32), labels)
-
     def _question_start(self, prompt: list[int], question: str) -> int:
         """Where the question begins in its prompt; the prompt's end where it is not whole there, or not found."""
         safe = neutralize(question.strip(), self._engine.control_texts)

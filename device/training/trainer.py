@@ -8,7 +8,7 @@ import hashlib
 import io
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from zipfile import BadZipFile
@@ -37,23 +37,15 @@ class Outcome:
 
 
 class Trainer:
-    """Trains `layers.lora` from the parameters it has, on `examples`; an unfinished run is kept in `checkpoint`.
+    """Trains `layers.lora` from the parameters it has, on `examples`; an unfinished run is kept in `checkpoint`."""
 
-    `passes` are the numbers of each pass's examples; by default all of them, `settings.epochs` times.
-    """
-
-    def __init__(
-        self, layers: Layers, examples: list[Example], settings, checkpoint: Path | None = None, files=PLAIN,
-        passes: list[Sequence[int]] | None = None,
-    ):
+    def __init__(self, layers: Layers, examples: list[Example], settings, checkpoint: Path | None = None, files=PLAIN):
         if not examples:
             raise UsageError("nothing to train on: no answered dialogue set; answer a question first")
         self.layers, self.lora, self.settings = layers, layers.lora, settings
         self.examples, self.checkpoint, self.files = examples, checkpoint, files
-        self.rows = self._plan(passes or [range(len(examples))] * settings.epochs)
-        # Worth its memory where every example is seen again.
-        kept = layers.lora.first and passes is None and settings.epochs > 1
-        self.entering = ActivationCache(layers, examples, settings.row_tokens) if kept else None
+        self.rows = self._plan()
+        self.entering = ActivationCache(layers, examples, settings.row_tokens) if layers.lora.first else None
         self.optimizer = AdamW(self.lora.size, settings.weight_decay)
         self.gradient = np.zeros(self.lora.size, np.float32)
         self.done = 0
@@ -114,10 +106,10 @@ class Trainer:
         self.done, self.optimizer.step = (int(count) for count in arrays["counts"])
         return True
 
-    def _plan(self, passes: list[Sequence[int]]) -> list[list[int]]:
+    def _plan(self) -> list[list[int]]:
         rows = []
-        for epoch, numbers in enumerate(passes):
-            order = np.random.default_rng([self.settings.seed, epoch]).permutation(numbers)
+        for epoch in range(self.settings.epochs):
+            order = np.random.default_rng([self.settings.seed, epoch]).permutation(len(self.examples))
             rows += plan_rows(self.examples, self.settings.row_tokens, order)
         return rows
 
@@ -156,7 +148,6 @@ class Trainer:
         form = [s.seed, s.epochs, s.learning_rate, s.weight_decay, s.clip_norm, s.row_tokens, s.accumulate, s.dropout]
         adapter = [self.lora.targets, self.lora.rank, self.lora.alpha, self.lora.first]
         digest.update(json.dumps([*form, *adapter, self.layers.arithmetic, KEPT]).encode())
-        digest.update(repr([[int(i) for i in row] for row in self.rows]).encode())
         digest.update(self.lora.flat.tobytes())
         for example in self.examples:
             digest.update(example.tokens.astype(np.int32).tobytes() + b"|")
