@@ -41,7 +41,7 @@ def test_bad_input_is_one_line_and_exit_code_2(capsys, tmp_path, tiny_path, conv
         capsys, "replay", conversation_file, "--user", "bob", "--model", tiny_path)
     assert "no setting 'colour'" in failed(
         capsys, "replay", conversation_file, "--set", "colour=1", "--model", tiny_path)
-    assert "choose from all_three" in failed(
+    assert "choose from recent_diverse" in failed(
         capsys, "replay", conversation_file, "--policy", "best", "--model", tiny_path)
     assert "too few" in failed(capsys, "replay", conversation_file, "--limit", "4", "--model", tiny_path)
 
