@@ -51,13 +51,13 @@ def all_cells() -> list[Cell]:
     """The grid, the most telling part first: every data set, users, a second seed, synthesis, other settings, further
     seeds; then policies and sizes."""
     users = [stream for stream in STREAMS if stream not in FEW]
-    both = (OURS, "random")
-    synthesis = [cell(s, p, paraphrases=k) for k, s, p in product((3, 1, 6), FEW, both)]
+    both = (OURS, "random")  # one after the other: each change of settings makes the layers anew
+    synthesis = [cell(s, p, paraphrases=k) for k, p, s in product((3, 1, 6), both, FEW)]
     recipes = [cell(s, OURS, measures_more=True, changed=r) for r, s in product(RECIPES, FEW)]
     others = [cell(s, p, measures_more=True) for p, s in product(OTHERS, FEW)]
     others += [cell(s, "all_three", eoe_reading="histogram", measures_more=True) for s in FEW]
-    curves = [cell(s, p, fifths=n) for s, p, n in product(FEW, both, range(1, FIFTHS))]
-    sizes = [cell(s, p, bins=bins) for bins, s, p in product((16, 64, 128), FEW, both)]
+    curves = [cell(s, p, fifths=n) for p, s, n in product(both, FEW, range(1, FIFTHS))]
+    sizes = [cell(s, p, bins=bins) for bins, p, s in product((16, 64, 128), both, FEW)]
     first = headline(FEW, 0) + headline(users, 0) + headline(FEW, 1) + synthesis[:10] + recipes
     seeds = [found for n in range(2, SEEDS) for found in headline(FEW, n)]
     rest = [found for n in range(1, SEEDS) for found in headline(users, n)]

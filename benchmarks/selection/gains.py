@@ -167,7 +167,7 @@ def overall(cells: list[dict], bins: int, default: str) -> list[dict]:
              for policy in (default, *BASELINES)}
     rows = {label_of(policy): members for policy, members in found.items()}
     rows[f"{label_of(default)}, as it comes"] = [c for c in _plain(alike(cells, bins)) if c["policy"] == default]
-    streams = set.intersection(*({c["stream"] for c in members} for members in rows.values()))
+    streams = sorted(set.intersection(*({c["stream"] for c in members} for members in rows.values())))
 
     def mean(members: list[dict], of: str) -> float:
         return float(np.mean([gains([c for c in members if c["stream"] == s], of).mean() for s in streams]))

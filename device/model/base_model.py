@@ -20,7 +20,7 @@ import numpy as np
 from ..errors import UsageError
 from ..training.rows import Example
 from .bundle import sha256
-from .chat_template import ChatTemplate, conversation, find_last, labelled
+from .chat_template import ChatTemplate, conversation, labelled
 from .engine import BATCH, Item
 from .engines import open_engine
 
@@ -329,9 +329,7 @@ class BaseModel:
 
     def _question_range(self, prompt: list[int], question: str, kept: int) -> range:
         """Positions of the question's own tokens in the prompt; all new ones where it is not found."""
-        part = self.tokenize(question.strip())
-        start = find_last(prompt, part)
-        return range(kept, len(prompt)) if start is None else range(start, start + len(part))
+        return self._template.question_range(prompt, question) or range(kept, len(prompt))
 
     def _check_fit(self, tokens: int, room: int | None = None) -> None:
         room = room or self._engine.cells

@@ -69,14 +69,14 @@ class ChatTemplate:
                 prompt = self.encode_prompt(conversation(question, system, shown))
             reply = reply[: longest - 1]
             prompt = prompt[-max(1, longest - len(reply)) :]
-        start = self._question_start(prompt, question) if learn_question else len(prompt)
-        return labelled([*prompt, *reply], start)
+        asked = self.question_range(prompt, question) if learn_question else None
+        return labelled([*prompt, *reply], start=asked.start if asked and asked.start else len(prompt))
 
-    def _question_start(self, prompt: list[int], question: str) -> int:
-        """Where the question begins in its prompt; the prompt's end where it is not whole there, or not found."""
-        safe = neutralize(question.strip(), self._engine.control_texts)
-        found = find_last(prompt, self._engine.tokenize(safe, special=False))
-        return found or len(prompt)  # what is predicted has a token before it
+    def question_range(self, prompt: list[int], question: str) -> range | None:
+        """Positions of the question's own tokens in its prompt; None where it is cut, or merged with what is around."""
+        part = self._engine.tokenize(neutralize(question.strip(), self._engine.control_texts), special=False)
+        start = find_last(prompt, part)
+        return None if start is None else range(start, start + len(part))
 
 
 def _compiled(source: str, **texts: str):

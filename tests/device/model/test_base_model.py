@@ -86,6 +86,13 @@ def test_a_user_cannot_speak_control_tokens(tiny):
     assert tokens.count(2) == 1 and tokens.count(1) == 2
 
 
+def test_a_question_with_control_text_is_found_in_its_prompt(tiny):
+    question, _ = EXCHANGES[4]
+    prompt = tiny.encode_prompt(conversation(question))
+    found = tiny._template.question_range(prompt, question)
+    assert tiny.detokenize(prompt[found.start : found.stop]) == neutralize(question, tiny._engine.control_texts)
+
+
 def test_a_cut_example_keeps_its_response(tiny):
     example = tiny.encode_exchange("q " * 300, "yes", longest=64)
     assert len(example.tokens) == 64 and (example.labels != IGNORED).sum() == 4
