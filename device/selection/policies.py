@@ -9,7 +9,7 @@ started again decides exactly as one that kept running, whatever the order of th
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,7 @@ from ..errors import UsageError
 from .scores import in_domain_dissimilarities
 
 SCORES = ("eoe", "dss", "idd")
+BLOCK = 256  # rows of a similarity matrix at a time
 
 
 @dataclass(frozen=True)
@@ -152,9 +153,7 @@ class RecentDiverse(Policy):
         if self._generator(buffer).random() >= self.TAKEN:
             return DROP
         points = np.vstack([buffer.embeddings[rows], candidate.embedding])  # droppable ones, oldest first
-        similarity = _similarity(points, _others(buffer, rows))
-        pair = np.unravel_index(similarity.argmax(), similarity.shape)
-        loser = min(pair)  # the older, or the one of `points`
+        loser = min(_closest_pair(points, _others(buffer, rows)))  # the older, or the one of `points`
         return DROP if loser == len(rows) else _replace(buffer, rows[loser])
 
 
@@ -216,19 +215,32 @@ def _others(buffer: BufferView, rows: np.ndarray) -> np.ndarray:
     return np.delete(buffer.embeddings, rows, axis=0)
 
 
-def _similarity(points: np.ndarray, fixed: np.ndarray) -> np.ndarray:
-    """Cosines of `points` (n, hidden) with each other and `fixed` (m, hidden): (n, n + m), a point's own -inf.
+def _similarities(points: np.ndarray, fixed: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Cosines of `points` (n, hidden) with each other and `fixed` (m, hidden), a point's own -inf: a number of rows
+    (b, n + m) at a time with the first one's number, for a large buffer has too many pairs to hold.
 
     Rounded, because the two sides of a pair are two products and may differ in the last bit.
     """
-    similarity = (points @ np.vstack([points, fixed]).T).round(6)
-    np.fill_diagonal(similarity, -np.inf)
-    return similarity
+    everything = np.vstack([points, fixed]).T
+    for start in range(0, len(points), BLOCK):
+        similarity = (points[start : start + BLOCK] @ everything).round(6)
+        np.fill_diagonal(similarity[:, start:], -np.inf)
+        yield start, similarity
+
+
+def _closest_pair(points: np.ndarray, fixed: np.ndarray) -> tuple[int, int]:
+    """The row of `points`, and the row of both, that are closest; on a tie the first."""
+    best, pair = -np.inf, (0, 0)
+    for start, similarity in _similarities(points, fixed):
+        row, other = np.unravel_index(similarity.argmax(), similarity.shape)
+        if similarity[row, other] > best:
+            best, pair = similarity[row, other], (start + int(row), int(other))
+    return pair
 
 
 def _most_redundant(points: np.ndarray, fixed: np.ndarray) -> int:
     """The row of `points` that is one of the closest pair, `fixed` points included; of the two, the one nearer to
     the rest, on a tie the first."""
     # Compare by the nearest neighbour, which a pair shares, then by the second nearest.
-    ranked = -np.sort(-_similarity(points, fixed), axis=1)
-    return max(range(len(points)), key=lambda point: (*ranked[point, :2], -point))
+    ranked = np.concatenate([-np.sort(-rows, axis=1)[:, :2] for _, rows in _similarities(points, fixed)])
+    return max(range(len(points)), key=lambda point: (*ranked[point], -point))

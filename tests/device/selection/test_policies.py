@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from idletune.dialogue import DialogueSet, Scores
 from idletune.errors import UsageError
+from idletune.selection import policies
 from idletune.selection.policies import (
     ADD,
     DROP,
@@ -192,6 +193,16 @@ def test_a_killed_process_decides_the_same(name):
         order = lambda sets: [int(id) for id in shuffle.permutation(list(sets))]  # noqa: E731
         assert kept.offer(running, item) == killed.offer(anew, item, order)
     assert kept.sets.keys() == killed.sets.keys()
+
+
+@pytest.mark.parametrize("name", ["recent_diverse", "k_center", "diverse"])
+def test_pairs_looked_at_in_parts_decide_the_same(name, monkeypatch):
+    whole, parts, policy = Buffer(8, protected=(2, 5)), Buffer(8, protected=(2, 5)), make_policy(name)
+    for item in stream(100, seed=5):
+        monkeypatch.setattr(policies, "BLOCK", 256)
+        at_once = whole.offer(policy, item)
+        monkeypatch.setattr(policies, "BLOCK", 3)
+        assert parts.offer(policy, item) == at_once
 
 
 @pytest.mark.parametrize("name", ["all_three", "random", "recent_diverse"])
