@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+from idletune.dialogue import TokenEmbeddings
 from idletune.errors import UsageError
 from idletune.learning.adapters import KEPT_STATES, Adapters
 from idletune.model.base_model import Reply
@@ -51,7 +52,7 @@ def turn(runtime: Runtime, chance: random.Random, say) -> None:
     for _ in range(3):
         say("selection")
         number = runtime.store.counter("seen")
-        embeddings = rng.standard_normal((6, runtime.model.hidden)).astype(np.float32)
+        embeddings = TokenEmbeddings(*rng.standard_normal((2, 3, runtime.model.hidden)).astype(np.float32))
         runtime.observe(f"question {number} about bread", Reply(f"reply {number}", [1], embeddings, "end", 4))
     while (prompt := runtime.next_prompt()) is not None:
         say("answer")

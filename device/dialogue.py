@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,6 +19,17 @@ class Exchange:
     user: str = ""
 
 
+class TokenEmbeddings(NamedTuple):
+    """The last-layer embeddings of an exchange's tokens, float32 (n, hidden) each; a reply may have none."""
+
+    question: np.ndarray
+    reply: np.ndarray
+
+    @property
+    def both(self) -> np.ndarray:
+        return np.concatenate(self)
+
+
 @dataclass
 class Scores:
     """The three selection scores of a dialogue set, all higher is better (DAC 2024, section 3)."""
@@ -31,8 +43,8 @@ class Scores:
 class DialogueSet:
     """A question, the model's own reply, and what selection knows about them.
 
-    `embedding` is the unit-length float32 vector of the text, shape (hidden,).
-    `response` is the user's preferred answer, None until the user was asked.
+    `embedding` is the unit-length float32 vector of the text, shape (hidden,), `question_embedding` that of the
+    question alone, where it is known. `response` is the user's preferred answer, None until the user was asked.
     """
 
     question: str
@@ -44,6 +56,7 @@ class DialogueSet:
     response: str | None = None
     created: float = 0.0
     tags: dict = field(default_factory=dict)
+    question_embedding: np.ndarray | None = None
 
     @property
     def text(self) -> str:

@@ -113,7 +113,7 @@ class Runtime:
 
     def observe(self, question: str, reply: Reply) -> Observation:
         """Score an exchange, place it, and queue a question about it if it was kept."""
-        observation = self.observer.observe(question, reply.text, reply.token_embeddings, self.clock())
+        observation = self.observer.observe(question, reply.text, reply.embeddings, self.clock())
         if observation.offer.id is not None:
             self.queue.refill()
         return observation
@@ -304,4 +304,4 @@ class Runtime:
         """The answered exchanges that this message's conversation shows to the model, as turns; see Retrieval."""
         if not self.retrieval.has_any():
             return []  # the question is read once more to be embedded: only where it is of use
-        return self.retrieval.messages(self.model.embed_exchange(text, "", self.settings.system))
+        return self.retrieval.messages(self.model.embed_exchange(text, "", self.settings.system).question)

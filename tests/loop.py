@@ -3,6 +3,7 @@
 import shutil
 
 import numpy as np
+from idletune.dialogue import TokenEmbeddings
 from idletune.model.base_model import Reply
 from idletune.runtime import Runtime
 from idletune.settings import Settings
@@ -25,8 +26,8 @@ def open_tiny_runtime(model, graphs, default_home):
 def observe(runtime, count, start=0):
     rng = np.random.default_rng(start)
     for i in range(start, start + count):
-        embeddings = rng.standard_normal((6, 64)).astype(np.float32)
-        runtime.observe(f"question number {i} about bread", Reply("a reply", [1], embeddings, "end", 4))
+        reply = Reply("a reply", [1], TokenEmbeddings(*rng.standard_normal((2, 3, 64)).astype(np.float32)), "end", 4)
+        runtime.observe(f"question number {i} about bread", reply)
 
 
 def answer_all(runtime, text="aaaa aaaa aaaa"):

@@ -280,10 +280,11 @@ def measure_loop(job: dict, samples: Samples) -> dict:
 def fixed_reply(hidden: int, seed: int):
     """A reply whose embeddings are the same everywhere, so that every machine keeps the same exchanges."""
     import numpy as np
+    from idletune.dialogue import TokenEmbeddings
     from idletune.model.base_model import Reply
 
-    embeddings = np.random.default_rng(seed).standard_normal((6, hidden)).astype(np.float32)
-    return Reply("a reply", [1], embeddings, "end", 4)
+    embeddings = np.random.default_rng(seed).standard_normal((2, 3, hidden)).astype(np.float32)
+    return Reply("a reply", [1], TokenEmbeddings(*embeddings), "end", 4)
 
 
 def new_adapter(runtime, seed: int):

@@ -1,7 +1,7 @@
 """One cell of the selection benchmark: select from a stream, have the buffer answered, train, measure.
 
-Every policy gets the same number of annotations (the buffer's bins) and the same number of training rows of
-256 tokens; what differs is which exchanges it kept. The selection itself is the product's own code on a real
+Every policy gets the same number of annotations (the buffer's bins) and, on a stream, the same number of training rows
+of 256 tokens: what differs is which exchanges it kept. The selection itself is the product's own code on a real
 store.
 """
 
@@ -20,11 +20,13 @@ from idletune.model.base_model import BaseModel
 from idletune.model.chat_template import labelled
 from idletune.model.gguf_file import write_gguf
 from idletune.selection.buffer import Buffer
+from idletune.selection.index import make_index
 from idletune.selection.lexicons import Lexicons
 from idletune.selection.observation import Observer
 from idletune.selection.policies import make_policy
 from idletune.selection.retrieval import how_many
 from idletune.selection.scores import text_embedding
+from idletune.selection.standardization import Standardization
 from idletune.settings import Settings, parse_setting
 from idletune.state.store import Store
 from idletune.training.activations import ActivationCache
@@ -35,7 +37,6 @@ from rouge_score import rouge_scorer
 from .gains import FIFTHS, USUAL
 from .streams import FEW, Stream
 
-ROWS_PER_BIN = 0.75  # training rows of 256 tokens for each annotation: about two passes over the answers
 GENERATED, REPLY_TOKENS = 20, 40
 LONGEST = 256
 
@@ -43,7 +44,7 @@ LONGEST = 256
 @dataclass(frozen=True)
 class Cell:
     """Which experiment: `policy` of the product or "all_data"; `measures_more` adds retrieval and, for one user of
-    each data set and the first seed, ROUGE; `fifths` of the stream are seen before training, 5 of them being all;
+    each data set, the first seed, the product's and a random choice, ROUGE; `fifths` of the stream are seen before training, 5 of them being all;
     `changed` settings ("name=value name=value") differ from the product's."""
 
     stream: str
@@ -65,7 +66,9 @@ class Cell:
     @property
     def writes(self) -> bool:
         """Whether what it writes is measured, which takes as long as all the rest."""
-        return self.measures_more and self.seed == 0 and self.stream in FEW and self.changed in ("", USUAL)
+        ours = self.policy == self.settings.policy and not self.changed
+        first = self.measures_more and self.seed == 0 and self.stream in FEW
+        return first and (ours or (self.policy, self.changed) == ("random", USUAL))
 
     @property
     def settings(self) -> Settings:
@@ -91,6 +94,7 @@ class Bench:
         self.model, self.make_layers, self.probe = model, make_layers, probe
         self._changed: str | None = None
         self._base: dict[str, dict] = {}
+        self._pass: dict[str, float] = {}
 
     def use(self, cell: Cell) -> None:
         """Have layers as the cell's settings ask for; they stay until other settings are changed."""
@@ -112,7 +116,8 @@ class Bench:
         found = {**asdict(cell), "kept": kept, "asked": len(kept), "replaced": replaced}
         base = self.base(stream)
         lora = self.layers.lora.initialize(cell.seed)
-        found |= self.train(cell, pairs, self.paraphrased(cell, pairs, found))
+        rows = max(1, round(cell.settings.epochs * self.rows_of_a_pass(stream, cell.bins)))
+        found |= self.train(cell, rows, pairs, self.paraphrased(cell, pairs, found))
         found |= {"base": base["losses"], "adapted": self.losses(base["measured"])}
         found |= {"probe_base": base["probe"], "probe_adapted": float(np.mean(self.losses(self._probed)))}
         if cell.measures_more:
@@ -137,9 +142,16 @@ class Bench:
         found["synthesis"] = {"asked": report.asked, "accepted": report.accepted}
         return [(text, pair[1]) for pair, texts in zip(pairs, questions) for text in texts]
 
-    def train(self, cell: Cell, pairs, reworded) -> dict:
-        """The same number of rows for every policy, over as many passes as it takes."""
-        rows, learned = round(ROWS_PER_BIN * cell.bins), cell.settings.learn_questions
+    def rows_of_a_pass(self, stream: Stream, sets: int) -> float:
+        """Rows of 256 tokens that so many exchanges of the stream fill, were they as long as its mean."""
+        if stream.name not in self._pass:
+            examples = [self.model.encode_exchange(e.question, e.response, longest=LONGEST) for e in stream.seen]
+            self._pass[stream.name] = len(plan_rows(examples, LONGEST, range(len(examples)))) / len(examples)
+        return sets * self._pass[stream.name]
+
+    def train(self, cell: Cell, rows: int, pairs, reworded) -> dict:
+        """So many rows, whatever was kept and reworded, over as many passes as it takes."""
+        learned = cell.settings.learn_questions
         examples = [self.model.encode_exchange(q, r, longest=LONGEST, learn_question=learned) for q, r in pairs]
         examples += [self.model.encode_exchange(q, r, longest=LONGEST) for q, r in reworded]
         trainer = Trainer(self.layers, examples, replace(cell.settings, epochs=rows))
@@ -161,7 +173,7 @@ class Bench:
             base["rouge"] = self.rouge(stream)
         with self.served():
             found = {"rouge_base": base["rouge"], "rouge_adapted": self.rouge(stream)}
-            if cell.policy == cell.settings.policy and not cell.changed:
+            if not cell.changed:
                 found["rouge_both"] = self.rouge(stream, kept)
         return found
 
@@ -237,8 +249,10 @@ def nearest(
     stream: Stream, kept: list[int], question: np.ndarray, model: BaseModel, settings: Settings
 ) -> list[int]:
     """The exchanges of the buffer nearest to a question, the nearest last, as the product retrieves them."""
-    similarity = [float(text_embedding(stream.token_embeddings[i]) @ question) for i in kept]
-    found = [kept[i] for i in np.argsort(similarity, kind="stable")[::-1]]
+    rows = np.stack([text_embedding(stream.embeddings[i].question) for i in kept])
+    standardize = Standardization(rows)
+    index = make_index(range(len(kept)), standardize(rows))
+    found = [kept[i] for i in index.search(standardize(question), len(kept))[0]]
     near = [(stream.seen[i].question, stream.seen[i].response) for i in found]
     lengths = (sum(len(model.tokenize(text)) for text in pair) for pair in near)
     return found[: how_many(lengths, settings.retrieve, settings.retrieve_tokens)][::-1]
@@ -251,12 +265,12 @@ def select(cell: Cell, stream: Stream) -> tuple[list[int], int]:
     if cell.policy == "all_data":
         return list(range(len(seen))), 0
     with tempfile.TemporaryDirectory() as home, Store(Path(home)) as store:
-        hidden = stream.token_embeddings[0].shape[1]
+        hidden = stream.questions.shape[1]
         buffer = Buffer(store, make_policy(cell.policy, cell.seed), cell.bins, hidden=hidden)
         observer, numbers, replaced = Observer(buffer, Lexicons.builtin(), cell.eoe_reading), {}, 0
         for number, exchange in enumerate(seen):
             offer = observer.observe(
-                exchange.question, stream.replies[number] or " ", stream.token_embeddings[number], float(number)
+                exchange.question, stream.replies[number] or " ", stream.embeddings[number], float(number)
             ).offer
             if offer.id is not None:
                 numbers[offer.id] = number

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from idletune.dialogue import Exchange, read_exchanges
+from idletune.dialogue import Exchange, TokenEmbeddings, read_exchanges
 from idletune.model.base_model import BaseModel
 from idletune.selection.scores import text_embedding
 
@@ -24,14 +24,14 @@ HELD_OUT_SHARE, REPLY_TOKENS, BATCH = 5, 40, 32
 
 @dataclass
 class Stream:
-    """`replies` and `token_embeddings` (n, hidden) each belong to an exchange of `seen`; `questions` are the
-    unit embeddings of the held-out questions, float32 (held out, hidden)."""
+    """`replies` and `embeddings` each belong to an exchange of `seen`; `questions` are the unit embeddings of the
+    held-out questions, float32 (held out, hidden)."""
 
     name: str
     seen: list[Exchange]
     held_out: list[Exchange]
     replies: list[str]
-    token_embeddings: list[np.ndarray]
+    embeddings: list[TokenEmbeddings]
     questions: np.ndarray
 
 
@@ -41,12 +41,13 @@ def load_stream(name: str, length: int, model: BaseModel, bars, data: Path = DAT
     exchanges = read_exchanges(data / f"{dataset}.jsonl", user or None, length)
     held = len(exchanges) // HELD_OUT_SHARE
     seen, held_out = exchanges[:-held], exchanges[-held:]
-    path = CACHE / f"{model.sha256[:12]}-{name.strip('/').replace('/', '-')}-{length}.npz"
+    path = CACHE / f"{model.sha256[:12]}-{name.strip('/').replace('/', '-')}-{length}-parts.npz"
     if not path.is_file():
         _make(path, seen, held_out, model, bars, name)
     with np.load(path) as kept:
         replies = json.loads(str(kept["replies"]))
-        embeddings = np.split(kept["tokens"].astype(np.float32), np.cumsum(kept["lengths"])[:-1])
+        parts = np.split(kept["tokens"].astype(np.float32), np.cumsum(kept["lengths"])[:-1])
+        embeddings = [TokenEmbeddings(*pair) for pair in zip(parts[::2], parts[1::2])]
         return Stream(name, seen, held_out, replies, embeddings, kept["questions"])
 
 
@@ -61,8 +62,8 @@ def _make(path: Path, seen: list[Exchange], held_out: list[Exchange], model: Bas
                 questions=[e.question for e in part],
             )
             bar(len(replies))
-    questions = [text_embedding(model.embed_exchange(e.question, "")) for e in held_out]
-    tokens = [reply.token_embeddings.astype(np.float16) for reply in replies]
+    questions = [text_embedding(model.embed_exchange(e.question, "").question) for e in held_out]
+    tokens = [part.astype(np.float16) for reply in replies for part in reply.embeddings]
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(f".{os.getpid()}.npz")  # processes that share the work may make it side by side
     np.savez(

@@ -25,7 +25,7 @@ def mark_due(store: Store) -> None:
 
 
 def refresh(store: Store, buffer: Buffer, embed: Callable, reading: str, should_stop: Callable[[], bool], bars) -> bool:
-    """Embed what is due with `embed(set) -> (n, hidden)`; False when stopped, the rest stays due."""
+    """Embed what is due with `embed(set) -> TokenEmbeddings`; False when stopped, the rest stays due."""
     due = embeddings_due(store)
     sets = [kept for kept in buffer.sets() if kept.id in due]
     with bars("embedding", len(sets)) as bar:

@@ -4,6 +4,7 @@ On llama.cpp, or on ONNX Runtime where a phone carries only that.
 
 Design choices:
 - one context serves everything; a conversation keeps its KV cache and re-reads only what changed;
+- a sequence more than there are prompts holds what these begin with, or an exchange that is only embedded;
 - many prompts share one batch, and the beginning they have in common is decoded once;
 - the embeddings of a question and its reply are taken while the reply is generated, at no extra pass.
 """
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..dialogue import TokenEmbeddings
 from ..errors import UsageError
 from ..training.rows import Example
 from .bundle import sha256
@@ -29,11 +31,11 @@ LOGIT_BYTES = 6_000_000  # logits held at once when losses are measured
 
 @dataclass
 class Reply:
-    """What the model answered. `token_embeddings` float32 (n, hidden): the question's and the reply's tokens."""
+    """What the model answered."""
 
     text: str
     tokens: list[int]
-    token_embeddings: np.ndarray | None
+    embeddings: TokenEmbeddings | None
     stop: str  # "end" of the turn, "length", or "asked" to
     prompt_tokens: int
 
@@ -50,7 +52,8 @@ class _Slot:
     sampler: object
     watched: range  # positions whose embeddings are wanted: the question's tokens
     reply: list[int] = field(default_factory=list)
-    embeddings: list[np.ndarray] = field(default_factory=list)
+    question_embeddings: list[np.ndarray] = field(default_factory=list)
+    reply_embeddings: list[np.ndarray] = field(default_factory=list)
     text: bytearray = field(default_factory=bytearray)
     stop: str = ""
 
@@ -68,7 +71,6 @@ class BaseModel:
     ):
         self.path, self.context_tokens, self.sequences = Path(path), context_tokens, sequences
         cells = max(context_tokens, 2048 if sequences > 1 else 0)
-        # One more sequence holds the beginning that a batch of prompts has in common.
         self._engine = open_engine(backend, self.path, cells=cells, sequences=sequences + 1, threads=threads)
         self._template = ChatTemplate(self._engine)
         self.hidden, self.vocabulary = self._engine.hidden, self._engine.vocabulary
@@ -161,7 +163,10 @@ class BaseModel:
         limits = [max_tokens] * len(prompts) if isinstance(max_tokens, int) else max_tokens
         self._check_fit(max(len(prompt) + limit for prompt, limit in zip(prompts, limits)))
         self.clear()
-        shared = self._share_beginning(prompts, progress)
+        watched = [range(0)] * len(prompts)
+        if questions:
+            watched = [self._question_range(prompt, question, 0) for prompt, question in zip(prompts, questions)]
+        shared = self._share_beginning(prompts, min(w.start for w in watched) if questions else None, progress)
         waiting, active, replies = deque(range(len(prompts))), [], [None] * len(prompts)
         free = list(range(self.sequences))
         try:
@@ -169,9 +174,8 @@ class BaseModel:
                 while waiting and free and self._room(active, len(prompts[waiting[0]]) + limits[waiting[0]], shared):
                     number = waiting.popleft()
                     sampler = self._open.sampler(temperature, top_p, seeds[number])
-                    question = questions[number] if questions else None
                     place = number, free.pop(), prompts[number], shared, limits[number]
-                    active.append(self._start(*place, sampler, question))
+                    active.append(self._start(*place, sampler, watched[number]))
                 self._advance(active, stop_text)
                 for slot in [slot for slot in active if slot.stop]:
                     replies[slot.number] = self._reply(slot, len(prompts[slot.number]))
@@ -184,7 +188,7 @@ class BaseModel:
         finally:
             for slot in active:
                 self._engine.free_sampler(slot.sampler)
-        self.clear()
+            self.clear()
         return replies
 
     def negative_log_likelihood(self, examples: list[Example], progress=None) -> tuple[float, int]:
@@ -214,18 +218,23 @@ class BaseModel:
         self.clear()
         return np.stack(rows)
 
-    def embed_exchange(self, question: str, reply: str, system: str = "") -> np.ndarray:
-        """Token embeddings float32 (n, hidden) of an exchange, as `chat` would have taken them."""
-        self.clear()
+    def embed_exchange(self, question: str, reply: str, system: str = "") -> TokenEmbeddings:
+        """An exchange's embeddings, as the first turn of a `chat` would have given them.
+
+        The conversation's KV cache stays where there is room beside it.
+        """
         prompt = self.encode_prompt(conversation(question, system))
         tokens = [*prompt, *self._template.encode_reply(reply)[:-1]][: self._engine.cells]
-        watched = {*self._question_range(prompt, question, 0), *range(len(prompt), len(tokens))}
+        asked = self._question_range(prompt, question, 0)
+        watched = {*asked, *range(len(prompt), len(tokens))}
+        if len(self._cached) + len(tokens) > self._engine.cells:
+            self.clear()
         rows = []
-        for items in _batches([Item(t, i, 0, i in watched) for i, t in enumerate(tokens)], BATCH):
+        for items in _batches([Item(t, i, self.sequences, i in watched) for i, t in enumerate(tokens)], BATCH):
             self._open.decode(items, embeddings=True)
             rows += [self._engine.embedding(i) for i, item in enumerate(items) if item.output]
-        self.clear()
-        return np.stack(rows)
+        self._open.forget(self.sequences)
+        return self._embeddings(rows[: len(asked)], rows[len(asked) :])
 
     def load_adapter(self, path: Path, scale: float = 1.0, known_as: Path | None = None) -> None:
         """Answer with this adapter from now on; the base stays loaded, the KV cache is cleared.
@@ -282,7 +291,8 @@ class BaseModel:
 
     def _take(self, slot: _Slot, item: int, position: int) -> None:
         if slot.watched and (position in slot.watched or slot.reply):
-            slot.embeddings.append(self._engine.embedding(item))
+            rows = slot.question_embeddings if position in slot.watched else slot.reply_embeddings
+            rows.append(self._engine.embedding(item))
 
     def _sample(self, slot: _Slot, owners: list, stop_text: str | None) -> None:
         last = len(owners) - 1 - owners[::-1].index(slot)
@@ -298,15 +308,14 @@ class BaseModel:
         elif len(slot.reply) >= slot.longest:
             slot.stop = "length"
 
-    def _start(self, number, sequence, prompt, shared, longest, sampler, question) -> _Slot:
+    def _start(self, number, sequence, prompt, shared, longest, sampler, watched) -> _Slot:
         if shared:
             self._open.share(self.sequences, sequence, shared)
-        watched = range(0) if question is None else self._question_range(prompt, question, shared)
         return _Slot(number, sequence, prompt[shared:], shared, longest, sampler, watched)
 
-    def _share_beginning(self, prompts: list[list[int]], progress) -> int:
-        """Decode what all prompts begin with once, in the last sequence; returns its length."""
-        length = min(common_length(prompts[0], prompt[:-1]) for prompt in prompts)
+    def _share_beginning(self, prompts: list[list[int]], longest: int | None, progress) -> int:
+        """Decode what all prompts begin with once, `longest` tokens of it, in the last sequence; returns how many."""
+        length = min(common_length(prompts[0], prompt[:-1][:longest]) for prompt in prompts)
         if len(prompts) == 1 or length < 8:
             return 0
         beginning = [Item(t, i, self.sequences, False) for i, t in enumerate(prompts[0][:length])]
@@ -323,9 +332,12 @@ class BaseModel:
         return shared + reserved + tokens - shared <= self._engine.cells
 
     def _reply(self, slot: _Slot, prompt_tokens: int) -> Reply:
-        embeddings = np.stack(slot.embeddings) if slot.embeddings else None
+        embeddings = self._embeddings(slot.question_embeddings, slot.reply_embeddings) if slot.watched else None
         text = codecs.getincrementaldecoder("utf-8")("replace").decode(bytes(slot.text))  # a cut character is left out
         return Reply(text.strip(), slot.reply, embeddings, slot.stop, prompt_tokens)
+
+    def _embeddings(self, question: list[np.ndarray], reply: list[np.ndarray]) -> TokenEmbeddings:
+        return TokenEmbeddings(*(np.reshape(rows, (-1, self.hidden)).astype(np.float32) for rows in (question, reply)))
 
     def _question_range(self, prompt: list[int], question: str, kept: int) -> range:
         """Positions of the question's own tokens in the prompt; all new ones where it is not found."""

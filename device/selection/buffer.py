@@ -13,12 +13,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..dialogue import DialogueSet, Scores
+from ..dialogue import DialogueSet, Scores, TokenEmbeddings
 from ..errors import DamagedDataError, UsageError
-from ..state.store import BIN_BYTES, Store, check_bin
-from .index import EmbeddingIndex, make_index
+from ..state.store import BIN_BYTES, Store, check_bin, embedding_bytes
+from .index import make_index
 from .policies import BufferView, Policy
 from .scores import entropy_of_embedding, text_embedding
+from .standardization import Standardization
 
 _STATES = """
     SELECT id, answered_at IS NOT NULL AS answered, (answered_at IS NOT NULL AND learned_in IS NULL) OR EXISTS (
@@ -26,8 +27,12 @@ _STATES = """
     ) AS protected FROM dialogue_sets ORDER BY id"""
 _INSERT = """
     INSERT INTO dialogue_sets
-        (id, created, domain, eoe, dss, idd, answered_at, embedding, question, reply, response)
-    VALUES (:id, :created, :domain, :eoe, :dss, :idd, :answered_at, :embedding, :question, :reply, :response)"""
+        (id, created, domain, eoe, dss, idd, answered_at, embedding, question_embedding, question, reply, response)
+    VALUES (:id, :created, :domain, :eoe, :dss, :idd, :answered_at, :embedding, :question_embedding, :question, :reply,
+        :response)"""
+_REFRESH = """
+    UPDATE dialogue_sets SET embedding = :embedding, question_embedding = :question_embedding, eoe = :eoe
+    WHERE id = :id"""
 _DELETE = "DELETE FROM dialogue_sets WHERE id = ?"
 
 
@@ -54,8 +59,9 @@ class Buffer:
     ):
         if capacity < 1:
             raise UsageError(f"a buffer of {capacity} bins holds nothing; use 1 or more")
-        if bin_bytes <= 4 * hidden:
-            raise UsageError(f"an embedding takes {4 * hidden} of a bin's {bin_bytes} bytes; use larger bins")
+        taken = embedding_bytes(hidden)
+        if bin_bytes <= taken:
+            raise UsageError(f"embeddings take {taken} of a bin's {bin_bytes} bytes; use larger bins")
         self.capacity, self.bin_bytes, self.hidden = capacity, bin_bytes, hidden
         self._store, self._policy = store, policy
         self._stamp = None
@@ -102,10 +108,13 @@ class Buffer:
             chosen = [row for row, name in enumerate(rows.domains) if domain in (None, name)]
             return rows.embeddings[chosen]
 
-    def nearest(self, vector: np.ndarray, k: int) -> list[tuple[DialogueSet, float]]:
-        """The k sets nearest to a unit vector with their cosines, best first; fewer when there are fewer."""
+    def nearest(self, question: np.ndarray, k: int) -> list[tuple[DialogueSet, float]]:
+        """The k sets whose questions are nearest to one, best first; fewer when there are fewer.
+
+        `question` is its embedding, float32 (hidden,); the cosines are of standardized embeddings.
+        """
         with self._store.transaction():  # no other process may remove what was found
-            ids, similarities = self._synced().index.search(vector, k)
+            ids, similarities = self._synced().nearest(question, k)
             return [(self.get(int(id)), float(cosine)) for id, cosine in zip(ids, similarities)]
 
     def remove(self, id: int) -> None:
@@ -114,18 +123,21 @@ class Buffer:
             self.get(id)
             db.execute(_DELETE, (id,))
 
-    def refresh(self, id: int, token_embeddings: np.ndarray, reading: str = "token") -> None:
-        """Take a set's token embeddings from the model as it is now, so that all sets stay comparable.
+    def refresh(self, id: int, embeddings: TokenEmbeddings, reading: str = "token") -> None:
+        """Take a set's embeddings from the model as it is now, so that all sets stay comparable.
 
-        Embedding and EOE change; DSS does not depend on the model, and the policies compute IDD anew.
+        Its embeddings and EOE change; DSS does not depend on the model, and the policies compute IDD anew.
         """
-        embedding = text_embedding(token_embeddings)
+        embedding, question = text_embedding(embeddings.both), text_embedding(embeddings.question)
         self._check_embedding(embedding)
-        eoe = entropy_of_embedding(token_embeddings, reading)
+        eoe = entropy_of_embedding(embeddings.both, reading)
         with self._store.transaction() as db:
             self.get(id)
-            sealed = self._store.seal("dialogue_sets", id, embedding=embedding.astype("<f4").tobytes())
-            db.execute("UPDATE dialogue_sets SET embedding = ?, eoe = ? WHERE id = ?", (sealed["embedding"], eoe, id))
+            values = {
+                "embedding": embedding.astype("<f4").tobytes(), "question_embedding": question.astype("<f2").tobytes(),
+            }
+            values = {"id": id, "eoe": eoe, **self._store.seal("dialogue_sets", id, **values)}
+            db.execute(_REFRESH, values)
             self._store.count("refreshed")
 
     def hold_out(self, ids: Iterable[int], held_out: bool = True) -> None:
@@ -154,9 +166,9 @@ class Buffer:
     def _check_rest(self, dialogue_set: DialogueSet) -> None:
         scores = dialogue_set.scores
         assert np.isfinite([scores.eoe, scores.dss, scores.idd]).all(), f"scores must be finite: {scores}"
-        check_bin((dialogue_set.question, dialogue_set.reply), 4 * self.hidden, self.bin_bytes)
+        check_bin((dialogue_set.question, dialogue_set.reply), embedding_bytes(self.hidden), self.bin_bytes)
         if dialogue_set.response is not None:
-            check_bin((dialogue_set.question, dialogue_set.response), 4 * self.hidden, self.bin_bytes)
+            check_bin((dialogue_set.question, dialogue_set.response), embedding_bytes(self.hidden), self.bin_bytes)
 
     def _values(self, new: DialogueSet, id: int) -> dict:
         now = self._store.clock()
@@ -164,6 +176,7 @@ class Buffer:
             "created": new.created or now, "domain": new.domain, "eoe": new.scores.eoe, "dss": new.scores.dss,
             "idd": new.scores.idd, "answered_at": None if new.response is None else now,
             "embedding": new.embedding.astype("<f4").tobytes(),
+            "question_embedding": _question_embedding(new).astype("<f2").tobytes(),
             "question": new.question, "reply": new.reply, "response": new.response,
         }
         # SQLite takes Python's numbers only
@@ -189,55 +202,73 @@ class Buffer:
 
     def _parse(self, row) -> DialogueSet:
         row = self._store.unseal("dialogue_sets", row["id"], row)
-        embedding = np.frombuffer(row["embedding"], dtype=np.uint8)
-        if embedding.size != 4 * self.hidden:
-            raise UsageError(
-                f"dialogue set {row['id']} has an embedding of {embedding.size // 4} values, the base model"
-                f" gives {self.hidden}; use the model it came from, or another home"
-            )
-        embedding = embedding.view("<f4").astype(np.float32)
-        if not np.isfinite(embedding).all():
-            raise DamagedDataError(f"dialogue set {row['id']} has a broken embedding; delete the set")
+        embedding, question = self._vector(row, "embedding", "<f4"), None
+        if row["question_embedding"] is not None:
+            question = self._vector(row, "question_embedding", "<f2")
         return DialogueSet(
             row["question"], row["reply"], row["domain"], embedding,
             Scores(row["eoe"], row["dss"], row["idd"]), row["id"], row["response"], row["created"],
             {"answered_at": row["answered_at"], "learned_in": row["learned_in"],
              "held_out": bool(row["held_out"])},
+            question,
         )
+
+    def _vector(self, row, column: str, kind: str) -> np.ndarray:
+        data, size = row[column], np.dtype(kind).itemsize
+        if len(data) != size * self.hidden:
+            raise UsageError(
+                f"dialogue set {row['id']} has an embedding of {len(data) // size} values, the base model"
+                f" gives {self.hidden}; use the model it came from, or another home"
+            )
+        vector = np.frombuffer(data, kind).astype(np.float32)
+        if not np.isfinite(vector).all():
+            raise DamagedDataError(f"dialogue set {row['id']} has a broken embedding; delete the set")
+        return vector
 
 
 class _Rows:
     """The mirror in memory: dense columns in no order (a removed row's place goes to the last one)."""
+
+    COLUMNS = ("embeddings", "questions", "eoe", "dss", "states")
 
     def __init__(self, capacity: int, hidden: int):
         self.ids: list[int] = []
         self.place: dict[int, int] = {}  # id -> row
         self.domains: list[str] = []
         self.embeddings = np.zeros((capacity, hidden), np.float32)
+        self.questions = np.zeros((capacity, hidden), np.float16)
         self.eoe, self.dss = np.zeros(capacity), np.zeros(capacity)
         self.states = np.zeros((capacity, 2), bool)  # answered, protected
-        self.index: EmbeddingIndex = make_index(hidden)
+        self._index = None  # of the questions; made anew after a change, with which all cosines change
 
     def add(self, new: DialogueSet) -> None:
         row = len(self.ids)
         if row == len(self.embeddings):  # more sets than bins: the capacity was lowered
             self._grow()
-        self.embeddings[row] = new.embedding
+        self.embeddings[row], self.questions[row] = new.embedding, _question_embedding(new)
         self.eoe[row], self.dss[row], self.states[row] = new.scores.eoe, new.scores.dss, False
         self.place[new.id] = row
         self.ids.append(new.id)
         self.domains.append(new.domain)
-        self.index.add(new.id, new.embedding)
+        self._index = None
 
     def remove(self, id: int) -> None:
         row, last = self.place.pop(id), len(self.ids) - 1
-        for column in (self.ids, self.domains, self.embeddings, self.eoe, self.dss, self.states):
+        for column in (self.ids, self.domains, *map(vars(self).get, self.COLUMNS)):
             column[row] = column[last]
         if row != last:
             self.place[self.ids[row]] = row
         self.ids.pop()
         self.domains.pop()
-        self.index.remove(id)
+        self._index = None
+
+    def nearest(self, question: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Ids and cosines of the k nearest questions, best first."""
+        if self._index is None:
+            rows = self.questions[: len(self.ids)].astype(np.float32)
+            self._standardize = Standardization(rows)
+            self._index = make_index(self.ids, self._standardize(rows))
+        return self._index.search(self._standardize(question), k)
 
     def view(self, capacity: int, seen: int) -> BufferView:
         n = len(self.ids)
@@ -247,9 +278,15 @@ class _Rows:
         )
 
     def _grow(self) -> None:
-        for name in ("embeddings", "eoe", "dss", "states"):
+        for name in self.COLUMNS:
             column = getattr(self, name)
             setattr(self, name, np.concatenate([column, np.zeros_like(column)]))
+
+
+def _question_embedding(dialogue_set: DialogueSet) -> np.ndarray:
+    """That of the whole exchange stands in where it is not known."""
+    known = dialogue_set.question_embedding
+    return dialogue_set.embedding if known is None else known
 
 
 def _protected_ids(view: BufferView) -> set[int]:

@@ -2,9 +2,7 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-
-from ..dialogue import DialogueSet, Scores
+from ..dialogue import DialogueSet, Scores, TokenEmbeddings
 from .buffer import Buffer, Offer
 from .lexicons import Lexicons, words
 from .scores import (
@@ -30,18 +28,21 @@ class Observer:
     def __init__(self, buffer: Buffer, lexicons: Lexicons, eoe_reading: str):
         self.buffer, self.lexicons, self.eoe_reading = buffer, lexicons, eoe_reading
 
-    def observe(self, question: str, reply: str, token_embeddings: np.ndarray, created: float) -> Observation:
-        """Place one exchange. `token_embeddings` float32 (n, hidden) of the question's and reply's tokens.
+    def observe(self, question: str, reply: str, embeddings: TokenEmbeddings, created: float) -> Observation:
+        """Place one exchange.
 
         Only the question and the model's own reply are looked at: a reference answer does not exist yet.
         """
         spoken = words(f"{question}\n{reply}")
         domain = dominant_domain(spoken, self.lexicons)
-        embedding = text_embedding(token_embeddings)
+        embedding = text_embedding(embeddings.both)
         scores = Scores(
-            eoe=entropy_of_embedding(token_embeddings, self.eoe_reading),
+            eoe=entropy_of_embedding(embeddings.both, self.eoe_reading),
             dss=domain_specific_score(spoken, self.lexicons),
             idd=in_domain_dissimilarity(embedding, self.buffer.embeddings(domain)),
         )
-        candidate = DialogueSet(question, reply, domain, embedding, scores, created=created)
+        candidate = DialogueSet(
+            question, reply, domain, embedding, scores, created=created,
+            question_embedding=text_embedding(embeddings.question),
+        )
         return Observation(candidate, self.buffer.offer(candidate))

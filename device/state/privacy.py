@@ -12,7 +12,7 @@ from .home import OWN_FILES
 from .store import Store
 
 # Derived by the machine and of no use to a reader, or of no meaning outside of this home.
-LEFT_OUT = ("embedding", "question_hash")
+LEFT_OUT = ("embedding", "question_embedding", "question_hash")
 TABLES = ("dialogue_sets", "synthetic_sets", "prompts", "adapters", "events", "counters")
 
 

@@ -20,10 +20,10 @@ MAGIC = b"ITS1"
 HEADER = struct.Struct(f"<4sI{NONCE_BYTES}s")  # magic, data key, nonce
 # The columns that tell what the user talks of; the rest is numbers and times.
 SEALED_COLUMNS = {
-    "dialogue_sets": ("domain", "embedding", "question", "reply", "response"),
+    "dialogue_sets": ("domain", "embedding", "question_embedding", "question", "reply", "response"),
     "synthetic_sets": ("question", "response"),
 }
-BINARY_COLUMNS = ("embedding",)
+BINARY_COLUMNS = ("embedding", "question_embedding")
 KEY_CHANGED = "its key was changed by another IdleTune; open it again, with the new key"
 
 

@@ -119,8 +119,13 @@ def m004_paraphrase_counters(db: sqlite3.Connection) -> None:
         WHERE name LIKE 'paraphrased %' AND name NOT IN (SELECT 'paraphrased ' || id FROM dialogue_sets)""")
 
 
+def m005_question_embeddings(db: sqlite3.Connection) -> None:
+    """What a message is compared with; sets from before have none until they are embedded anew."""
+    db.execute("ALTER TABLE dialogue_sets ADD COLUMN question_embedding BLOB")  # float16, little-endian
+
+
 MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [
-    m001_initial, m002_rounds, m003_sealing, m004_paraphrase_counters,
+    m001_initial, m002_rounds, m003_sealing, m004_paraphrase_counters, m005_question_embeddings,
 ]
 
 _OUTER = "BEGIN IMMEDIATE", "COMMIT", ("ROLLBACK",)
@@ -386,6 +391,11 @@ class Store:
 def open_store(home: Path, settings) -> Store:
     """The database alone, with the key the settings name; for what needs no model."""
     return Store(home, key=read_key(Path(settings.key_file)) if settings.key_file else None)
+
+
+def embedding_bytes(hidden: int) -> int:
+    """Bytes of a set's embeddings: the exchange's in float32, the question's in float16."""
+    return 6 * hidden
 
 
 def check_bin(texts: tuple[str, ...], embedding_bytes: int, limit: int) -> None:

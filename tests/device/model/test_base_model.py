@@ -107,9 +107,8 @@ def test_a_batch_answers_like_one_prompt_at_a_time(tiny):
         alone = tiny.generate([prompt], seeds=[0], questions=[question], **GREEDY)[0]
         # A random model's near ties turn on the last bit sooner or later; a misplaced token shows at once.
         assert alone.tokens[:6] == reply.tokens[:6]
-        assert reply.token_embeddings.shape[1] == 64
-        length = len(tiny.tokenize(question.strip()))
-        assert_alike(alone.token_embeddings[:length], reply.token_embeddings[:length])
+        assert len(reply.embeddings.question) >= len(tiny.tokenize(question.strip())) > 0
+        assert_alike(alone.embeddings.question, reply.embeddings.question)
 
 
 def test_chat_streams_what_it_returns_and_reuses_the_cache(tiny):
@@ -126,8 +125,31 @@ def test_embeddings_taken_while_chatting_are_those_of_the_exchange(tiny):
     tiny.clear()
     reply = tiny.chat(conversation("what is this?"), seed=0, **GREEDY)
     again = tiny.embed_exchange("what is this?", reply.text)
-    question = len(tiny.tokenize("what is this?"))
-    assert_alike(reply.token_embeddings[:question], again[:question])
+    assert len(again.question) == len(tiny.tokenize("what is this?"))
+    assert_alike(reply.embeddings.question, again.question)
+    assert len(again.both) == len(again.question) + len(again.reply) and len(again.reply) > 0
+
+
+def test_prompts_that_are_the_same_are_all_embedded(tiny):
+    prompts = [tiny.encode_prompt(conversation("what is this?"))] * 2
+    first, second = tiny.generate(prompts, seeds=[0, 0], questions=["what is this?"] * 2, **GREEDY)
+    assert_alike(first.embeddings.question, second.embeddings.question)
+    assert len(first.embeddings.question) == len(tiny.tokenize("what is this?"))
+
+
+def test_embedding_leaves_the_conversation_where_it_was(tiny):
+    messages = conversation("what is this?")
+    reply = tiny.chat(messages, seed=0, **GREEDY)
+    cached = list(tiny._cached)
+    tiny.embed_exchange("another question", "and its reply")
+    longer = [*messages, {"role": "assistant", "content": reply.text}, {"role": "user", "content": "and now?"}]
+    read = len(tiny.encode_prompt(longer))
+    assert tiny._cached == cached and len(cached) > read / 2
+    kept = tiny.chat(longer, seed=0, **GREEDY)
+    tiny.clear()
+    assert tiny.chat(longer, seed=0, **GREEDY).tokens == kept.tokens
+    tiny.embed_exchange("long " * 900, "reply")  # no room beside it
+    tiny.embed_exchange("long " * 900, "reply")
 
 
 def test_adapters_are_swapped_and_removed_at_run_time(tiny, adapter):

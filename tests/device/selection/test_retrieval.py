@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from idletune.dialogue import TokenEmbeddings
 from idletune.model.base_model import Reply
 from idletune.selection.retrieval import how_many
 from loop import SETTINGS, open_tiny_runtime
@@ -19,7 +20,7 @@ def fill(runtime):
     for i in range(4):
         embeddings = np.full((3, 64), 0.01, np.float32)
         embeddings[:, i] = 1
-        runtime.observe(f"question {i}", Reply("its own reply", [1], embeddings, "end", 4))
+        runtime.observe(f"question {i}", Reply("its own reply", [1], TokenEmbeddings(embeddings, -embeddings), "end", 4))
     while (prompt := runtime.next_prompt()) is not None:
         if prompt.question == "question 1":
             runtime.queue.dismiss(prompt.id)
@@ -101,5 +102,5 @@ def test_a_chat_reads_them_before_the_conversation(open_runtime):
 def test_an_empty_buffer_and_none_answered_retrieve_nothing(open_runtime):
     with open_runtime(replace(SETTINGS, retrieve=3)) as runtime:
         assert not runtime.retrieval.has_any()
-        runtime.observe("question", Reply("reply", [1], toward(1), "end", 4))
+        runtime.observe("question", Reply("reply", [1], TokenEmbeddings(toward(1), toward(1)), "end", 4))
         assert not runtime.retrieval.has_any() and runtime.retrieval.messages(toward(1)) == []

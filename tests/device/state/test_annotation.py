@@ -163,7 +163,7 @@ def test_an_empty_edit_is_refused_and_the_prompt_waits_on(world, text):
 
 def test_an_edit_has_the_replys_place_in_the_bin(make_world):
     question = "q" * 10
-    world = make_world(bin_bytes=4 * HIDDEN + 10 + 20)
+    world = make_world(bin_bytes=6 * HIDDEN + 10 + 20)
     id = world.add(question=question, reply="r" * 15)
     prompt = world.ask()
     with pytest.raises(UsageError, match="47 bytes .* 46 bytes of a bin"):

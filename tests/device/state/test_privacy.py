@@ -230,6 +230,8 @@ def test_the_commands(home, tmp_path, capsys, tiny_path, monkeypatch):
 
 
 def reply(text):
+    from idletune.dialogue import TokenEmbeddings
     from idletune.model.base_model import Reply
 
-    return Reply(text, [1], np.random.default_rng(7).standard_normal((6, 64)).astype(np.float32), "end", 4)
+    rows = np.random.default_rng(7).standard_normal((2, 3, 64)).astype(np.float32)
+    return Reply(text, [1], TokenEmbeddings(*rows), "end", 4)
