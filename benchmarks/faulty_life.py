@@ -30,7 +30,7 @@ from idletune.training.trainer import Trainer
 KEY = b"k" * 32
 LONGEST = 60.0  # seconds to wait for a child
 SETTINGS = Settings(
-    threads=1, bins=4096, epochs=3, learning_rate=0.01, rank=2, alpha=4, targets="q,v", paraphrases=1,
+    threads=1, bins=4096, epochs=3, least_steps=0, learning_rate=0.01, rank=2, alpha=4, targets="q,v", paraphrases=1,
     rouge_least=0.0, rouge_most=1.0, row_tokens=128, quiet_from=0, quiet_until=0, daily_limit=1000,
     probe_tolerance=10.0, engine_tolerance=10.0, keep_adapters=2,
 )

@@ -86,7 +86,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--model", type=Path, default=Path(os.environ.get("IDLETUNE_MODEL", "")))
     arguments = parser.parse_args()
-    as_it_comes = Settings(epochs=arguments.epochs, threads=arguments.threads)
+    as_it_comes = Settings(epochs=arguments.epochs, least_steps=0, threads=arguments.threads)
     settings = replace(as_it_comes, targets="q,k,v,o", rank=8, alpha=16.0, top_share=1.0, learning_rate=5e-4)
     training, held_out = encoded(arguments.model, arguments.sets)
     mine = ours(arguments.model, training, held_out, settings)

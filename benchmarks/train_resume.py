@@ -26,7 +26,9 @@ def train(model: Path, checkpoint: Path) -> None:
     from idletune.settings import Settings
     from idletune.training.trainer import Trainer
 
-    settings = Settings(epochs=2, row_tokens=64, threads=1, dropout=0.1, accumulate=2, rank=8, top_share=4 / 30)
+    settings = Settings(
+        epochs=2, least_steps=0, row_tokens=64, threads=1, dropout=0.1, accumulate=2, rank=8, top_share=4 / 30
+    )
     layers, _ = make_layers(model, 64, 1500, 1, settings)
     trainer = Trainer(layers, random_examples(LENGTHS, layers.shape.vocabulary), settings, checkpoint)
     print("resumed" if trainer.resume() else "started", trainer.done, flush=True)

@@ -50,7 +50,7 @@ class Settings:
     quiet_from: int = setting(22, "hour from which the user is not asked", least=0, most=23)
     quiet_until: int = setting(8, "hour until which the user is not asked", least=0, most=23)
     # synthesis
-    paraphrases: int = setting(3, "paraphrases asked for per answered set; 0 = none", least=0, most=100)
+    paraphrases: int = setting(0, "paraphrases asked for per answered set", least=0, most=100)
     paraphrase: str = setting("question", "what is paraphrased", ("question", "both"))
     paraphrase_temperature: float = setting(0.5, "sampling temperature of paraphrases", least=0, most=2)
     rouge_least: float = setting(0.25, "ROUGE-1 F below which a paraphrase has lost the meaning", least=0, most=1)
@@ -67,6 +67,7 @@ class Settings:
     accumulate: int = setting(1, "rows whose gradients make one step", least=1, most=10_000)
     warm_start: bool = setting(False, "train on from the adapter that serves, not from the base")
     epochs: int = setting(3, "passes over the answered sets", least=1, most=10_000)
+    least_steps: int = setting(24, "steps that short answers, or few, are passed over again for", least=0, most=10_000)
     learning_rate: float = setting(8e-4, "peak learning rate of AdamW", least=0, most=10)
     weight_decay: float = setting(0.0, "decoupled weight decay", least=0, most=10)
     clip_norm: float = setting(1.0, "longest gradient", least=0, most=1e6)

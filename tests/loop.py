@@ -10,8 +10,8 @@ from idletune.settings import Settings
 
 # A random model has no general language to lose, and its loss falls to nearly nothing, where engines differ.
 SETTINGS = Settings(
-    threads=1, epochs=12, learning_rate=0.01, rank=4, alpha=8, paraphrases=0, quiet_from=0, quiet_until=0,
-    probe_tolerance=10.0, daily_limit=100, reply_tokens=12, engine_tolerance=0.3,
+    threads=1, epochs=12, least_steps=0, learning_rate=0.01, rank=4, alpha=8, paraphrases=0, quiet_from=0,
+    quiet_until=0, probe_tolerance=10.0, daily_limit=100, reply_tokens=12, engine_tolerance=0.3,
 )
 
 

@@ -262,8 +262,8 @@ def measure_loop(job: dict, samples: Samples) -> dict:
     with opened(job) as runtime:
         # A random model has no general language to lose, and its loss falls to nearly nothing, where engines differ.
         runtime.settings = replace(
-            runtime.settings, threads=1, products="float32", epochs=4, learning_rate=0.01, rank=4, alpha=8.0,
-            paraphrases=0, probe_tolerance=10.0, engine_tolerance=0.3, row_tokens=128)
+            runtime.settings, threads=1, products="float32", epochs=4, least_steps=0, learning_rate=0.01, rank=4,
+            alpha=8.0, paraphrases=0, probe_tolerance=10.0, engine_tolerance=0.3, row_tokens=128)
         asked = [{"role": "user", "content": QUESTION}]
         reply = runtime.model.chat(asked, max_tokens=8, temperature=0, top_p=1, seed=0)
         for number in range(8):
@@ -322,7 +322,8 @@ def new_trainer(runtime, job: dict, examples: list, epochs: int):
     from idletune.training.shape import ModelShape
     from idletune.training.trainer import Trainer
 
-    s, file = replace(runtime.settings, epochs=epochs, threads=job["threads"]), GgufFile(Path(job["model"]))
+    s = replace(runtime.settings, epochs=epochs, least_steps=0, threads=job["threads"])
+    file = GgufFile(Path(job["model"]))
     shape = ModelShape.of(file)
     graphs = find_graphs(shape.block, [Path(job["model"]).parent / "training"])
     lora = Lora.from_settings(shape, s)

@@ -44,8 +44,8 @@ LONGEST = 256
 @dataclass(frozen=True)
 class Cell:
     """Which experiment: `policy` of the product or "all_data"; `measures_more` adds retrieval and, for one user of
-    each data set, the first seed, the product's and a random choice, ROUGE; `fifths` of the stream are seen before training, 5 of them being all;
-    `changed` settings ("name=value name=value") differ from the product's."""
+    each data set, the first seed, the product's and a random choice, ROUGE; `fifths` of the stream are seen before
+    training, 5 of them being all; `changed` settings ("name=value name=value") differ from the product's."""
 
     stream: str
     policy: str
@@ -116,7 +116,7 @@ class Bench:
         found = {**asdict(cell), "kept": kept, "asked": len(kept), "replaced": replaced}
         base = self.base(stream)
         lora = self.layers.lora.initialize(cell.seed)
-        rows = max(1, round(cell.settings.epochs * self.rows_of_a_pass(stream, cell.bins)))
+        rows = max(cell.settings.least_steps, round(cell.settings.epochs * self.rows_of_a_pass(stream, cell.bins)))
         found |= self.train(cell, rows, pairs, self.paraphrased(cell, pairs, found))
         found |= {"base": base["losses"], "adapted": self.losses(base["measured"])}
         found |= {"probe_base": base["probe"], "probe_adapted": float(np.mean(self.losses(self._probed)))}
@@ -154,7 +154,7 @@ class Bench:
         learned = cell.settings.learn_questions
         examples = [self.model.encode_exchange(q, r, longest=LONGEST, learn_question=learned) for q, r in pairs]
         examples += [self.model.encode_exchange(q, r, longest=LONGEST) for q, r in reworded]
-        trainer = Trainer(self.layers, examples, replace(cell.settings, epochs=rows))
+        trainer = Trainer(self.layers, examples, replace(cell.settings, epochs=rows, least_steps=0))
         trainer.rows = trainer.rows[:rows]
         outcome = trainer.run()
         return {"rows": rows, "tokens": outcome.tokens, "training_seconds": round(outcome.seconds, 1)}

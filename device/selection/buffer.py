@@ -265,9 +265,10 @@ class _Rows:
     def nearest(self, question: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """Ids and cosines of the k nearest questions, best first."""
         if self._index is None:
-            rows = self.questions[: len(self.ids)].astype(np.float32)
+            order = np.argsort(self.ids)  # or the sums' last bits would hang on the rows' order
+            rows = self.questions[order].astype(np.float32)
             self._standardize = Standardization(rows)
-            self._index = make_index(self.ids, self._standardize(rows))
+            self._index = make_index(np.asarray(self.ids)[order], self._standardize(rows))
         return self._index.search(self._standardize(question), k)
 
     def view(self, capacity: int, seen: int) -> BufferView:

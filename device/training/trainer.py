@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -107,11 +108,12 @@ class Trainer:
         return True
 
     def _plan(self) -> list[list[int]]:
-        rows = []
-        for epoch in range(self.settings.epochs):
-            order = np.random.default_rng([self.settings.seed, epoch]).permutation(len(self.examples))
-            rows += plan_rows(self.examples, self.settings.row_tokens, order)
-        return rows
+        s, rows = self.settings, []
+        for epoch in count():
+            if epoch >= s.epochs and len(rows) >= s.least_steps * s.accumulate:
+                return rows
+            order = np.random.default_rng([s.seed, epoch]).permutation(len(self.examples))
+            rows += plan_rows(self.examples, s.row_tokens, order)
 
     def _row(self, sets: list[int]) -> Row:
         entering = [self.entering.of(i) for i in sets] if self.entering else None
@@ -145,9 +147,9 @@ class Trainer:
     def _fingerprint(self) -> str:
         """Changes with the data, the adapter's form and start, any setting that training depends on, and KEPT."""
         s, digest = self.settings, hashlib.sha256()
-        form = [s.seed, s.epochs, s.learning_rate, s.weight_decay, s.clip_norm, s.row_tokens, s.accumulate, s.dropout]
+        form = [s.seed, len(self.rows), s.learning_rate, s.weight_decay, s.clip_norm, s.row_tokens, s.accumulate]
         adapter = [self.lora.targets, self.lora.rank, self.lora.alpha, self.lora.first]
-        digest.update(json.dumps([*form, *adapter, self.layers.arithmetic, KEPT]).encode())
+        digest.update(json.dumps([*form, s.dropout, *adapter, self.layers.arithmetic, KEPT]).encode())
         digest.update(self.lora.flat.tobytes())
         for example in self.examples:
             digest.update(example.tokens.astype(np.int32).tobytes() + b"|")

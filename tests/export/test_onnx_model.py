@@ -169,8 +169,9 @@ def test_sampled_answers_repeat_with_their_seed(model):
 def test_a_phone_without_llama_cpp_learns_too(folder, tiny_graphs, home):
     """Training reads base.gguf, the ONNX model answers and serves the adapter; the gate compares the two."""
     shutil.copytree(tiny_graphs.folder, home / "graphs")
-    settings = Settings(threads=1, epochs=12, learning_rate=0.01, rank=4, alpha=8, paraphrases=0, quiet_from=0,
-                        quiet_until=0, probe_tolerance=10.0, daily_limit=100, reply_tokens=4, engine_tolerance=0.3)
+    settings = Settings(threads=1, epochs=12, least_steps=0, learning_rate=0.01, rank=4, alpha=8, paraphrases=0,
+                        quiet_from=0, quiet_until=0, probe_tolerance=10.0, daily_limit=100, reply_tokens=4,
+                        engine_tolerance=0.3)
     with Runtime(home, folder / "base.gguf", settings, sequences=2, backend="onnx") as runtime:
         for i in range(8):
             runtime.chat(f"question number {i} about bread")

@@ -65,7 +65,8 @@ def test_replay_runs_the_whole_loop(tmp_path, tiny_path, tiny_graphs, conversati
     shutil.copy(tiny_path, model)
     shutil.copytree(tiny_graphs.folder, tmp_path / "training")
     settings = [
-        "threads=1", "epochs=10", "learning_rate=0.01", "probe_tolerance=10", "engine_tolerance=0.3", "paraphrases=1",
+        "threads=1", "epochs=10", "least_steps=0", "learning_rate=0.01", "probe_tolerance=10", "engine_tolerance=0.3",
+        "paraphrases=1",
     ]
     command = [sys.executable, "-m", "idletune.commands.cli", "replay", str(conversation_file), "--model", str(model)]
     command += ["--json", str(tmp_path / "out.json"), "--picture", str(tmp_path / "out.png")]

@@ -144,7 +144,7 @@ def test_embedding_leaves_the_conversation_where_it_was(tiny):
     tiny.embed_exchange("another question", "and its reply")
     longer = [*messages, {"role": "assistant", "content": reply.text}, {"role": "user", "content": "and now?"}]
     read = len(tiny.encode_prompt(longer))
-    assert tiny._cached == cached and len(cached) > read / 2
+    assert tiny._cached == cached and len(cached) > read / 3
     kept = tiny.chat(longer, seed=0, **GREEDY)
     tiny.clear()
     assert tiny.chat(longer, seed=0, **GREEDY).tokens == kept.tokens

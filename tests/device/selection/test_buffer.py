@@ -151,7 +151,7 @@ def test_memory_kept_for_long_equals_memory_built_anew(store, name):
     for column in ("embeddings", "questions", "eoe", "dss", "states"):
         assert np.array_equal(getattr(mirror, column)[order], getattr(fresh, column)[: len(order)]), column
     assert fresh.states.any(axis=0).all()
-    found, expected = mirror.index.search(unit(99), 10), fresh.index.search(unit(99), 10)
+    found, expected = mirror.nearest(unit(99), 10), fresh.nearest(unit(99), 10)
     assert np.array_equal(found[0], expected[0]) and np.array_equal(found[1], expected[1])
 
 
@@ -269,9 +269,9 @@ def test_refreshed_embeddings_are_seen_by_every_mirror(store, tmp_path):
 
 def test_refreshing_what_is_not_there(store):
     with pytest.raises(UsageError, match="no dialogue set 5"):
-        make(store).refresh(5, unit(1)[None])
+        make(store).refresh(5, TokenEmbeddings(unit(1)[None], unit(2)[None]))
     with pytest.raises(AssertionError):
-        make(store).refresh(5, np.full((1, HIDDEN), np.nan))
+        make(store).refresh(5, TokenEmbeddings(np.full((1, HIDDEN), np.nan), unit(2)[None]))
 
 
 def test_hold_out(store):

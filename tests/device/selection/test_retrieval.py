@@ -20,7 +20,8 @@ def fill(runtime):
     for i in range(4):
         embeddings = np.full((3, 64), 0.01, np.float32)
         embeddings[:, i] = 1
-        runtime.observe(f"question {i}", Reply("its own reply", [1], TokenEmbeddings(embeddings, -embeddings), "end", 4))
+        reply = Reply("its own reply", [1], TokenEmbeddings(embeddings, -embeddings), "end", 4)
+        runtime.observe(f"question {i}", reply)
     while (prompt := runtime.next_prompt()) is not None:
         if prompt.question == "question 1":
             runtime.queue.dismiss(prompt.id)
@@ -97,6 +98,14 @@ def test_a_chat_reads_them_before_the_conversation(open_runtime):
         runtime.change_settings({"retrieve": 0})
         runtime.new_conversation()
         assert runtime.chat("question 2").prompt_tokens < first.prompt_tokens
+
+
+def test_looking_for_the_nearest_leaves_the_conversation_read(open_runtime):
+    with open_runtime(replace(SETTINGS, retrieve=3)) as runtime:
+        fill(runtime)
+        runtime.chat("question 2")
+        read = list(runtime.model._cached)
+        assert runtime.retrieved("question 3") and runtime.model._cached == read != []
 
 
 def test_an_empty_buffer_and_none_answered_retrieve_nothing(open_runtime):

@@ -26,7 +26,7 @@ def test_texts_alike_are_found_where_plain_cosines_see_the_largest_dimension():
 def test_each_dimension_counts_alike():
     rows = texts(400)
     cosines = Standardization(rows)(rows)
-    assert np.abs(cosines.mean(axis=0)).max() < 0.02
+    assert np.abs(cosines[:, 1:].mean(axis=0)).max() < 0.02
     assert cosines[:, 1:].std(axis=0) == pytest.approx(np.full(15, 16**-0.5), rel=0.15)
 
 

@@ -166,7 +166,7 @@ def test_an_edit_has_the_replys_place_in_the_bin(make_world):
     world = make_world(bin_bytes=6 * HIDDEN + 10 + 20)
     id = world.add(question=question, reply="r" * 15)
     prompt = world.ask()
-    with pytest.raises(UsageError, match="47 bytes .* 46 bytes of a bin"):
+    with pytest.raises(UsageError, match="55 bytes .* 54 bytes of a bin"):
         world.queue.edit(prompt.id, "x" * 21)
     assert world.buffer.get(id).response is None
     world.queue.edit(prompt.id, "x" * 20)

@@ -68,7 +68,8 @@ def test_a_run_learns_resumes_bit_for_bit_and_keeps_to_its_arithmetic(tiny_path,
     def trainer(checkpoint, int8=True):
         layers = make_layers(tiny_path, tiny_graphs, int8=int8)
         examples = random_examples(layers.shape.vocabulary, (20, 30, 11, 25))
-        return Trainer(layers, examples, Settings(epochs=4, row_tokens=48, learning_rate=3e-3), checkpoint)
+        settings = Settings(epochs=4, least_steps=0, row_tokens=48, learning_rate=3e-3)
+        return Trainer(layers, examples, settings, checkpoint)
 
     whole, part = trainer(None), trainer(tmp_path / "checkpoint")
     losses = whole.run().losses

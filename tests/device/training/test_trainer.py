@@ -1,5 +1,7 @@
 """Stopping, resuming and repeating a run; the optimizer against PyTorch's."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from idletune.training.optimizer import AdamW, clip, cosine
 from idletune.training.trainer import Trainer
 from reference import make_layers, random_examples
 
-SETTINGS = Settings(epochs=3, row_tokens=48, learning_rate=3e-3)
+SETTINGS = Settings(epochs=3, least_steps=0, row_tokens=48, learning_rate=3e-3)
 
 
 @pytest.fixture
@@ -45,9 +47,18 @@ def test_a_run_stopped_anywhere_resumes_bit_for_bit(make_trainer, stop_after):
     assert rest.lora.flat.tobytes() == whole.lora.flat.tobytes()
 
 
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_few_short_answers_are_passed_over_until_there_are_steps_enough(make_trainer, accumulate):
+    a_pass = len(make_trainer(replace(SETTINGS, epochs=1)).rows)
+    whole = make_trainer(replace(SETTINGS, least_steps=a_pass * 3, accumulate=accumulate)).rows
+    assert len(whole) >= a_pass * 3 * accumulate > len(whole) - 2 * a_pass
+    assert whole[:a_pass] == make_trainer(replace(SETTINGS, epochs=1)).rows
+    assert make_trainer(replace(SETTINGS, least_steps=a_pass)).rows == make_trainer().rows  # three passes are more
+
+
 def test_a_checkpoint_of_another_run_is_passed_over(make_trainer):
     make_trainer().run(should_stop=lambda: True)
-    other = make_trainer(Settings(epochs=2, row_tokens=48, learning_rate=3e-3))
+    other = make_trainer(Settings(epochs=2, least_steps=0, row_tokens=48, learning_rate=3e-3))
     assert not other.resume() and other.done == 0
 
 
