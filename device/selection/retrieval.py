@@ -28,7 +28,7 @@ def how_many(lengths: Iterable[int], least: int, tokens: int) -> int:
 
 
 class Retrieval:
-    """The nearest answered sets, by the cosine of their embeddings, as many as `how_many` says.
+    """The answered sets whose questions are nearest to a message, as many as `how_many` says.
 
     Those a conversation shows stay while the nearest is among them: what stands before it need not be read again.
     `measure` gives a text's number of tokens.
@@ -55,9 +55,9 @@ class Retrieval:
             for role, content in (("user", found.question), ("assistant", found.response))
         ]
 
-    def nearest(self, embedding: np.ndarray) -> list[DialogueSet]:
-        """All answered dialogue sets, those nearest to a unit vector (hidden,) first."""
-        return [s for s, _ in self.buffer.nearest(embedding, len(self.buffer)) if s.response is not None]
+    def nearest(self, question: np.ndarray) -> list[DialogueSet]:
+        """All answered dialogue sets, those first whose questions are nearest to a message's embedding (hidden,)."""
+        return [s for s, _ in self.buffer.nearest(question, len(self.buffer)) if s.response is not None]
 
     def new_conversation(self) -> None:
         """Nothing is shown yet."""
