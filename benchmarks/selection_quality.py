@@ -48,7 +48,7 @@ def quick_cells() -> list[Cell]:
 
 
 def all_cells() -> list[Cell]:
-    """The grid, the most telling part first: every data set, users, a second seed, synthesis, other settings, further
+    """The grid, the most telling part first: every data set, synthesis, users one by one, other settings, further
     seeds; then policies and sizes."""
     users = [stream for stream in STREAMS if stream not in FEW]
     both = (OURS, "random")  # one after the other: each change of settings makes the layers anew
@@ -58,11 +58,12 @@ def all_cells() -> list[Cell]:
     others += [cell(s, "all_three", eoe_reading="histogram", measures_more=True) for s in FEW]
     curves = [cell(s, p, fifths=n) for p, s, n in product(both, FEW, range(1, FIFTHS))]
     sizes = [cell(s, p, bins=bins) for bins, p, s in product((16, 64, 128), both, FEW)]
-    first = headline(FEW, 0) + headline(users, 0) + headline(FEW, 1) + synthesis[:10] + recipes
-    seeds = [found for n in range(2, SEEDS) for found in headline(FEW, n)]
+    first = headline(FEW, 0) + synthesis[: len(FEW)] + [found for user in users for found in headline([user], 0)]
+    first += recipes
+    seeds = [found for n in range(1, SEEDS) for found in headline(FEW, n)]
     rest = [found for n in range(1, SEEDS) for found in headline(users, n)]
     rest += [cell(s, p, n) for n, s, p in product(range(1, SEEDS), STREAMS, OTHERS)]
-    return first + seeds + synthesis[10:] + others + curves + sizes + rest
+    return first + seeds + synthesis[len(FEW) :] + others + curves + sizes + rest
 
 
 def done_cells() -> dict[str, dict]:
