@@ -166,10 +166,10 @@ class BaseModel:
         watched = [range(0)] * len(prompts)
         if questions:
             watched = [self._question_range(prompt, question, 0) for prompt, question in zip(prompts, questions)]
-        shared = self._share_beginning(prompts, min(w.start for w in watched) if questions else None, progress)
         waiting, active, replies = deque(range(len(prompts))), [], [None] * len(prompts)
         free = list(range(self.sequences))
         try:
+            shared = self._share_beginning(prompts, min(w.start for w in watched) if questions else None, progress)
             while waiting or active:
                 while waiting and free and self._room(active, len(prompts[waiting[0]]) + limits[waiting[0]], shared):
                     number = waiting.popleft()

@@ -137,6 +137,21 @@ def test_prompts_that_are_the_same_are_all_embedded(tiny):
     assert len(first.embeddings.question) == len(tiny.tokenize("what is this?"))
 
 
+@pytest.mark.parametrize("call", [0, 1, 3])
+def test_a_batch_that_is_broken_off_leaves_room(tiny, call):
+    calls = iter(range(100))
+
+    def stop(_):
+        if next(calls) == call:
+            raise KeyboardInterrupt
+
+    prompts = [tiny.encode_prompt(conversation(f"what is this, number {n}?")) for n in range(3)]
+    with pytest.raises(KeyboardInterrupt):
+        tiny.generate(prompts, seeds=[0] * 3, progress=stop, **GREEDY)
+    assert len(tiny.embed_exchange("still there?", "yes").question) > 0
+    assert tiny.chat(conversation("still there?"), seed=0, **GREEDY).tokens
+
+
 def test_embedding_leaves_the_conversation_where_it_was(tiny):
     messages = conversation("what is this?")
     reply = tiny.chat(messages, seed=0, **GREEDY)
