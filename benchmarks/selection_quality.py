@@ -3,7 +3,7 @@
 Run: make bench-selection, or python benchmarks/selection_quality.py [--quick] [--minutes N] [--data FOLDER]
 Each cell (stream, policy, bins, paraphrases, seed) is a line in results/selection_cells.jsonl once it is done: an
 interrupted run goes on where it stood, and the table is of what is there. --quick takes under 15 minutes on
-2 cores, everything about 8 hours.
+2 cores, everything about 9 hours.
 """
 
 import argparse
@@ -62,7 +62,7 @@ def all_cells() -> list[Cell]:
     first += recipes
     seeds = [found for n in range(1, SEEDS) for found in headline(FEW, n)]
     rest = [found for n in range(1, SEEDS) for found in headline(users, n)]
-    rest += [cell(s, p, n) for n, s, p in product(range(1, SEEDS), STREAMS, OTHERS)]
+    rest += [cell(s, p, n) for n, s, p in product(range(1, SEEDS), FEW, OTHERS)]
     return first + seeds + synthesis[len(FEW) :] + others + curves + sizes + rest
 
 
