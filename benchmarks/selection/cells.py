@@ -20,13 +20,12 @@ from idletune.model.base_model import BaseModel
 from idletune.model.chat_template import labelled
 from idletune.model.gguf_file import write_gguf
 from idletune.selection.buffer import Buffer
-from idletune.selection.index import make_index
+from idletune.selection.index import StandardizedIndex
 from idletune.selection.lexicons import Lexicons
 from idletune.selection.observation import Observer
 from idletune.selection.policies import make_policy
 from idletune.selection.retrieval import how_many
 from idletune.selection.scores import text_embedding
-from idletune.selection.standardization import Standardization
 from idletune.settings import Settings, parse_setting
 from idletune.state.store import Store
 from idletune.training.activations import ActivationCache
@@ -249,10 +248,8 @@ def nearest(
     stream: Stream, kept: list[int], question: np.ndarray, model: BaseModel, settings: Settings
 ) -> list[int]:
     """The exchanges of the buffer nearest to a question, the nearest last, as the product retrieves them."""
-    rows = np.stack([text_embedding(stream.embeddings[i].question) for i in kept])
-    standardize = Standardization(rows)
-    index = make_index(range(len(kept)), standardize(rows))
-    found = [kept[i] for i in index.search(standardize(question), len(kept))[0]]
+    index = StandardizedIndex(kept, np.stack([text_embedding(stream.embeddings[i].question) for i in kept]))
+    found = index.search(question, len(kept))[0].tolist()
     near = [(stream.seen[i].question, stream.seen[i].response) for i in found]
     lengths = (sum(len(model.tokenize(text)) for text in pair) for pair in near)
     return found[: how_many(lengths, settings.retrieve, settings.retrieve_tokens)][::-1]

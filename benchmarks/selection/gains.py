@@ -8,7 +8,7 @@ BASELINES = ("all_three", "random", "fifo", "k_center", "keep_first")  # the pap
 USUAL = "learn_questions=false"  # how others train: on the answers alone
 FIFTHS = 5  # parts of a stream after which a learning curve has a point
 RESAMPLES, INTERVAL = 2000, (2.5, 97.5)
-SYNTHESIS = 3  # paraphrases of an answer, as the product has them
+SYNTHESIS = 3  # paraphrases of an answer that are held against none
 NAMES = {
     "recent_diverse": "ours (recent, diverse)", "all_three": "the paper's (all three)",
     "eoe": "EOE only", "dss": "DSS only", "idd": "IDD only",

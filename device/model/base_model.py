@@ -213,7 +213,7 @@ class BaseModel:
         self.clear()
         rows = []
         for items in _batches([Item(int(t), i, 0, True) for i, t in enumerate(tokens)], BATCH):
-            self._open.decode(items)
+            self._decode(items)
             rows += [self._engine.logits(i).copy() for i in range(len(items))]
         self.clear()
         return np.stack(rows)
@@ -231,7 +231,7 @@ class BaseModel:
             self.clear()
         rows = []
         for items in _batches([Item(t, i, self.sequences, i in watched) for i, t in enumerate(tokens)], BATCH):
-            self._open.decode(items, embeddings=True)
+            self._decode(items, embeddings=True)
             rows += [self._engine.embedding(i) for i, item in enumerate(items) if item.output]
         self._open.forget(self.sequences)
         return self._embeddings(rows[: len(asked)], rows[len(asked) :])
@@ -270,6 +270,13 @@ class BaseModel:
             raise UsageError("the model is closed; open it again")
         return self._engine
 
+    def _decode(self, items: list[Item], embeddings: bool = False) -> None:
+        try:
+            self._open.decode(items, embeddings)
+        except UsageError:
+            self._cached = []  # the engine has let go of all it held
+            raise
+
     def _advance(self, slots: list[_Slot], stop_text: str | None) -> None:
         """One decode for all slots: a piece of a prompt for some, the last token for others; then sample."""
         items, owners = [], []
@@ -279,7 +286,7 @@ class BaseModel:
                 last = position == slot.position + len(slot.waiting) - 1
                 items.append(Item(token, position, slot.sequence, last or position in slot.watched))
                 owners.append(slot)
-        self._open.decode(items, embeddings=any(slot.watched for slot in slots))
+        self._decode(items, embeddings=any(slot.watched for slot in slots))
         for i, (item, slot) in enumerate(zip(items, owners)):
             if item.output:
                 self._take(slot, i, item.position)
@@ -321,7 +328,7 @@ class BaseModel:
         beginning = [Item(t, i, self.sequences, False) for i, t in enumerate(prompts[0][:length])]
         for items in _batches(beginning, BATCH):
             items[-1] = items[-1]._replace(output=True)  # llama.cpp wants an output in every batch
-            self._open.decode(items)
+            self._decode(items)
             if progress:
                 progress(0)
         return length
@@ -357,7 +364,7 @@ class BaseModel:
         for part in _batches(items, size):
             wanted = [item.position for item in part if item.output]
             quiet = not wanted
-            self._open.decode([*part[:-1], part[-1]._replace(output=True)] if quiet else part)
+            self._decode([*part[:-1], part[-1]._replace(output=True)] if quiet else part)
             if wanted:
                 rows = [self._engine.logits(i) for i, item in enumerate(part) if item.output]
                 yield np.stack(rows), labels[wanted]

@@ -15,11 +15,10 @@ import numpy as np
 
 from ..dialogue import DialogueSet, Scores, TokenEmbeddings
 from ..errors import DamagedDataError, UsageError
-from ..state.store import BIN_BYTES, Store, check_bin, embedding_bytes
-from .index import make_index
+from ..state.store import BIN_BYTES, Store, check_bin, size_of_embeddings
+from .index import StandardizedIndex
 from .policies import BufferView, Policy
 from .scores import entropy_of_embedding, text_embedding
-from .standardization import Standardization
 
 _STATES = """
     SELECT id, answered_at IS NOT NULL AS answered, (answered_at IS NOT NULL AND learned_in IS NULL) OR EXISTS (
@@ -59,7 +58,7 @@ class Buffer:
     ):
         if capacity < 1:
             raise UsageError(f"a buffer of {capacity} bins holds nothing; use 1 or more")
-        taken = embedding_bytes(hidden)
+        taken = size_of_embeddings(hidden)
         if bin_bytes <= taken:
             raise UsageError(f"embeddings take {taken} of a bin's {bin_bytes} bytes; use larger bins")
         self.capacity, self.bin_bytes, self.hidden = capacity, bin_bytes, hidden
@@ -166,9 +165,9 @@ class Buffer:
     def _check_rest(self, dialogue_set: DialogueSet) -> None:
         scores = dialogue_set.scores
         assert np.isfinite([scores.eoe, scores.dss, scores.idd]).all(), f"scores must be finite: {scores}"
-        check_bin((dialogue_set.question, dialogue_set.reply), embedding_bytes(self.hidden), self.bin_bytes)
+        check_bin((dialogue_set.question, dialogue_set.reply), size_of_embeddings(self.hidden), self.bin_bytes)
         if dialogue_set.response is not None:
-            check_bin((dialogue_set.question, dialogue_set.response), embedding_bytes(self.hidden), self.bin_bytes)
+            check_bin((dialogue_set.question, dialogue_set.response), size_of_embeddings(self.hidden), self.bin_bytes)
 
     def _values(self, new: DialogueSet, id: int) -> dict:
         now = self._store.clock()
@@ -266,10 +265,8 @@ class _Rows:
         """Ids and cosines of the k nearest questions, best first."""
         if self._index is None:
             order = np.argsort(self.ids)  # or the sums' last bits would hang on the rows' order
-            rows = self.questions[order].astype(np.float32)
-            self._standardize = Standardization(rows)
-            self._index = make_index(np.asarray(self.ids)[order], self._standardize(rows))
-        return self._index.search(self._standardize(question), k)
+            self._index = StandardizedIndex(np.asarray(self.ids)[order], self.questions[order].astype(np.float32))
+        return self._index.search(question, k)
 
     def view(self, capacity: int, seen: int) -> BufferView:
         n = len(self.ids)

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from .standardization import Standardization
+
 # Float32 sums of a few thousand products of a unit row differ between backends by about 1e-6.
 MARGIN = 1e-5
 
@@ -80,3 +82,15 @@ def make_index(ids: Sequence[int], rows: np.ndarray) -> EmbeddingIndex:
         return FaissIndex(ids, rows)
     except ImportError:
         return NumpyIndex(ids, rows)
+
+
+class StandardizedIndex:
+    """Neighbours by the cosine of standardized embeddings: of `rows`, float32 (n, hidden), under `ids`."""
+
+    def __init__(self, ids: Sequence[int], rows: np.ndarray):
+        self._standardize = Standardization(rows)
+        self._index = make_index(ids, self._standardize(rows))
+
+    def search(self, vector: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """The k nearest to an embedding (hidden,), as EmbeddingIndex has them."""
+        return self._index.search(self._standardize(vector), k)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, time, timedelta
 
 from ..errors import UsageError
-from .store import BIN_BYTES, Store, check_bin, embedding_bytes
+from .store import BIN_BYTES, Store, check_bin, size_of_embeddings
 
 _WAITING = """
     SELECT prompts.id, dialogue_set_id, question, reply, state, asked_at, length(embedding) AS embedding_bytes
@@ -150,7 +150,7 @@ class AnnotationQueue:
 
     def _parse(self, row) -> Prompt:
         plain = self._store.unseal("dialogue_sets", row["dialogue_set_id"], row)
-        plain["embedding_bytes"] = embedding_bytes((plain["embedding_bytes"] - self._store.sealer.overhead) // 4)
+        plain["embedding_bytes"] = size_of_embeddings((plain["embedding_bytes"] - self._store.sealer.overhead) // 4)
         return Prompt(**plain)
 
     def _hash(self, question: str) -> str:

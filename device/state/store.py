@@ -393,7 +393,7 @@ def open_store(home: Path, settings) -> Store:
     return Store(home, key=read_key(Path(settings.key_file)) if settings.key_file else None)
 
 
-def embedding_bytes(hidden: int) -> int:
+def size_of_embeddings(hidden: int) -> int:
     """Bytes of a set's embeddings: the exchange's in float32, the question's in float16."""
     return 6 * hidden
 

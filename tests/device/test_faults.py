@@ -11,7 +11,7 @@ from idletune.runtime import Runtime
 from idletune.selection.buffer import Buffer
 from idletune.selection.policies import make_policy
 from idletune.state.annotation import AnnotationQueue
-from idletune.state.store import BIN_BYTES, Store, embedding_bytes
+from idletune.state.store import BIN_BYTES, Store, size_of_embeddings
 from loop import SETTINGS, answer_all, observe
 from stops import InTraining
 
@@ -110,7 +110,7 @@ def test_a_full_buffer_opens_in_under_a_second(home, key):
         buffer = Buffer(store, make_policy("fifo"), bins, hidden=hidden)
         for number in range(bins):
             vector = rng.standard_normal(hidden).astype(np.float32)
-            text = "é" * ((BIN_BYTES - embedding_bytes(hidden)) // 2 - 20)
+            text = "é" * ((BIN_BYTES - size_of_embeddings(hidden)) // 2 - 20)
             buffer.offer(DialogueSet(f"{number}", text, "x", vector / np.linalg.norm(vector), Scores(1, 1, 1)))
     start = time.perf_counter()
     with Store(home, key=key) as store:

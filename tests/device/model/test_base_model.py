@@ -5,6 +5,7 @@ import pytest
 from idletune.errors import DamagedDataError, UsageError
 from idletune.model.base_model import BaseModel, common_length
 from idletune.model.chat_template import conversation, find_last, labelled, neutralize
+from idletune.model.engine import Item
 from idletune.model.gguf_file import GgufFile, write_gguf
 from idletune.training.lora import Lora
 from idletune.training.rows import IGNORED
@@ -150,6 +151,19 @@ def test_a_batch_that_is_broken_off_leaves_room(tiny, call):
         tiny.generate(prompts, seeds=[0] * 3, progress=stop, **GREEDY)
     assert len(tiny.embed_exchange("still there?", "yes").question) > 0
     assert tiny.chat(conversation("still there?"), seed=0, **GREEDY).tokens
+
+
+def test_a_full_cache_is_an_error_and_nothing_is_taken_for_read_afterwards(tiny):
+    tiny.clear()
+    messages = conversation("what is this?")
+    fresh = tiny.chat(messages, seed=0, **GREEDY).tokens
+    cells = tiny._engine.cells
+    for start in range(0, cells - len(tiny._cached) - 8, 8):  # as a batch that nobody has tidied up
+        tiny._engine.decode([Item(1, start + i, 3, i == 7) for i in range(8)])
+    with pytest.raises(UsageError, match="no room"):
+        tiny.embed_exchange("long " * 20, "reply")
+    assert tiny._cached == []
+    assert tiny.chat(messages, seed=0, **GREEDY).tokens == fresh
 
 
 def test_embedding_leaves_the_conversation_where_it_was(tiny):

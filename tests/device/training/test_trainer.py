@@ -48,7 +48,7 @@ def test_a_run_stopped_anywhere_resumes_bit_for_bit(make_trainer, stop_after):
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
-def test_few_short_answers_are_passed_over_until_there_are_steps_enough(make_trainer, accumulate):
+def test_few_short_answers_are_gone_through_until_there_are_steps_enough(make_trainer, accumulate):
     a_pass = len(make_trainer(replace(SETTINGS, epochs=1)).rows)
     whole = make_trainer(replace(SETTINGS, least_steps=a_pass * 3, accumulate=accumulate)).rows
     assert len(whole) >= a_pass * 3 * accumulate > len(whole) - 2 * a_pass
