@@ -10,60 +10,20 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Sequence
-from itertools import product
 from pathlib import Path
 
 from common import RESULTS, make_layers, write_results
 from idletune.model.base_model import BaseModel
 from idletune.progress import Progress
-from idletune.settings import Settings
-from selection.cells import FIFTHS, LONGEST, Bench, Cell
-from selection.gains import BASELINES, USUAL, compare, curves, overall, recipes, summarize, whole
+from selection.cells import LONGEST, Bench, Cell
+from selection.gains import USUAL, compare, curves, overall, recipes, summarize, whole
+from selection.grid import BINS, OURS, all_cells, quick_cells, shared
 from selection.pictures import draw, draw_curves
-from selection.streams import DATA, FEW, STREAMS, load_stream
+from selection.streams import DATA, load_stream
 from selection.tables import comparison, curve_table, overall_table, recipe_table, table
 
-OURS = Settings().policy
-OTHERS = ("diverse", "all_data", "eoe", "dss", "idd")
-RECIPES = ("targets=q,k,v,o", "targets=q,k,v,o,gate,up,down learning_rate=0.0005", "retrieve_tokens=400")
-LENGTH, SEEDS, BINS = 200, 5, 32
+LENGTH = 200
 CELLS = RESULTS / "selection_cells.jsonl"
-
-
-def cell(stream: str, policy: str, seed: int = 0, *, bins: int = BINS, paraphrases: int = 0, **more) -> Cell:
-    """The product as it comes, or another policy with the usual training."""
-    return Cell(stream, policy, bins, paraphrases, seed, **{"changed": "" if policy == OURS else USUAL, **more})
-
-
-def headline(streams: Sequence[str], seed: int) -> list[Cell]:
-    """The product as it comes; all policies with the usual training."""
-    ours = [cell(s, OURS, seed, measures_more=True) for s in streams]
-    return ours + [cell(s, p, seed, measures_more=True, changed=USUAL) for p, s in product((OURS, *BASELINES), streams)]
-
-
-def quick_cells() -> list[Cell]:
-    """One user, the policies side by side."""
-    return headline(FEW[:1], 0)
-
-
-def all_cells() -> list[Cell]:
-    """The grid, the most telling part first: every data set, synthesis, users one by one, other settings, further
-    seeds; then policies and sizes."""
-    users = [stream for stream in STREAMS if stream not in FEW]
-    both = (OURS, "random")  # one after the other: each change of settings makes the layers anew
-    synthesis = [cell(s, p, paraphrases=k) for k, p, s in product((3, 1, 6), both, FEW)]
-    recipes = [cell(s, OURS, measures_more=True, changed=r) for r, s in product(RECIPES, FEW)]
-    others = [cell(s, p, measures_more=True) for p, s in product(OTHERS, FEW)]
-    others += [cell(s, "all_three", eoe_reading="histogram", measures_more=True) for s in FEW]
-    curves = [cell(s, p, fifths=n) for p, s, n in product(both, FEW, range(1, FIFTHS))]
-    sizes = [cell(s, p, bins=bins) for bins, p, s in product((16, 64, 128), both, FEW)]
-    first = headline(FEW, 0) + synthesis[: len(FEW)] + [found for user in users for found in headline([user], 0)]
-    first += recipes
-    seeds = [found for n in range(1, SEEDS) for found in headline(FEW, n)]
-    rest = [found for n in range(1, SEEDS) for found in headline(users, n)]
-    rest += [cell(s, p, n) for n, s, p in product(range(1, SEEDS), FEW, OTHERS)]
-    return first + seeds + synthesis[len(FEW) :] + others + curves + sizes + rest
 
 
 def done_cells() -> dict[str, dict]:
@@ -129,12 +89,12 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one user, six policies, one seed")
     parser.add_argument("--minutes", type=float, default=8 * 60, help="stop after the cell that is running then")
     parser.add_argument("--data", type=Path, default=DATA, help="folder of the conversation files")
-    parser.add_argument("--share", default="1/1", help="K/N: every N-th cell from the K-th on, beside other processes")
+    parser.add_argument("--share", default="1/1", help="K/N: the K-th of N parts, beside other processes")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--model", type=Path, default=Path(os.environ.get("IDLETUNE_MODEL", "")))
     arguments = parser.parse_args()
-    first, step = map(int, arguments.share.split("/"))
-    cells = (quick_cells() if arguments.quick else all_cells())[first - 1 :: step]
+    share, of = map(int, arguments.share.split("/"))
+    cells = shared(quick_cells() if arguments.quick else all_cells(), share, of)
     run(cells, arguments.model, arguments.data, arguments.threads, 60 * arguments.minutes)
     report(list(done_cells().values()))
 

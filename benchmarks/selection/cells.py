@@ -38,6 +38,7 @@ from .streams import FEW, Stream
 
 GENERATED, REPLY_TOKENS = 20, 40
 LONGEST = 256
+ADAPTER_FORM = ("targets", "rank", "alpha", "top_share", "products")  # settings that layers are made for
 
 
 @dataclass(frozen=True)
@@ -83,24 +84,35 @@ class Measured(NamedTuple):
     entering: ActivationCache
 
 
+class Retrieved(NamedTuple):
+    """Held-out exchanges behind the answers that a buffer shows, and the untouched base's losses on them."""
+
+    buffer: tuple
+    measured: Measured
+    alone: list[float]
+
+
 class Bench:
     """What all cells share: the model in both engines; layers that train, and some in float32 that measure.
 
-    `make_layers(settings)` makes those.
+    `make_layers(settings)` makes those. What does not hang on the adapter is measured once for cells that follow each
+    other: the base on a stream, and retrieval from a buffer (most policies keep the same with every seed).
     """
 
     def __init__(self, model: BaseModel, make_layers: Callable, probe: list):
         self.model, self.make_layers, self.probe = model, make_layers, probe
-        self._changed: str | None = None
+        self._form: tuple | None = None
         self._base: dict[str, dict] = {}
+        self._retrieved: Retrieved | None = None
         self._pass: dict[str, float] = {}
 
     def use(self, cell: Cell) -> None:
-        """Have layers as the cell's settings ask for; they stay until other settings are changed."""
+        """Have layers as the cell's settings ask for; they stay until an adapter of another form is asked for."""
         self.settings = cell.settings
-        if cell.changed != self._changed:
-            self._changed = cell.changed
-            self.layers = self.measuring = None  # one pair at a time
+        form = tuple(getattr(self.settings, name) for name in ADAPTER_FORM)
+        if form != self._form:
+            self._form = form
+            self.layers = self.measuring = self._retrieved = None  # one pair at a time
             self.layers = self.make_layers(self.settings)
             self.measuring = self.make_layers(replace(self.settings, products="float32"))
             self.measuring.lora = self.layers.lora  # what is measured is what was trained
@@ -160,11 +172,19 @@ class Bench:
 
     def more(self, cell: Cell, stream: Stream, kept: list[int], base: dict) -> dict:
         """Retrieval of the same buffer, with and without the adapter; and what it writes."""
-        retrieved = self.measured(self.examples(stream, kept))
-        with self.layers.lora.silenced():
-            alone = self.losses(retrieved)
-        found = {"retrieval": alone, "retrieval_adapted": self.losses(retrieved)}
+        retrieved = self.retrieved(stream, kept)
+        found = {"retrieval": retrieved.alone, "retrieval_adapted": self.losses(retrieved.measured)}
         return found | (self.written(cell, stream, kept, base) if cell.writes else {})
+
+    def retrieved(self, stream: Stream, kept: list[int]) -> Retrieved:
+        """Retrieval from this buffer without an adapter; held for the next cell."""
+        buffer = stream.name, tuple(kept), self.settings.retrieve, self.settings.retrieve_tokens
+        if self._retrieved is None or self._retrieved.buffer != buffer:
+            self._retrieved = None  # one at a time: some 100 MB
+            measured = self.measured(self.examples(stream, kept))
+            with self.layers.lora.silenced():
+                self._retrieved = Retrieved(buffer, measured, self.losses(measured))
+        return self._retrieved
 
     def written(self, cell: Cell, stream: Stream, kept: list[int], base: dict) -> dict:
         """ROUGE of what llama.cpp writes; slow, so with retrieval for the product as it comes alone."""
