@@ -36,8 +36,8 @@ def quick_cells() -> list[Cell]:
 
 
 def all_cells() -> list[Cell]:
-    """The grid, the most telling part first: every data set, synthesis, users one by one, other settings, further
-    seeds; then policies and sizes."""
+    """The grid, the most telling part first: every data set, synthesis, users one by one, further seeds; then other
+    policies, settings and sizes; further seeds of the rest last."""
     users, further = [stream for stream in STREAMS if stream not in FEW], range(1, SEEDS)
     both = (OURS, "random")
     synthesis = [cell(s, p, paraphrases=k) for k, p, s in product((3, 1, 6), both, FEW)]
@@ -46,9 +46,9 @@ def all_cells() -> list[Cell]:
     others += [cell(s, "all_three", eoe_reading="histogram", measures_more=True) for s in FEW]
     curves = [cell(s, p, fifths=n) for p, s, n in product(both, FEW, range(1, FIFTHS))]
     sizes = [cell(s, p, bins=bins) for bins, p, s in product((16, 64, 128), both, FEW)]
-    first = headline(FEW) + synthesis[: len(FEW)] + headline(users) + recipes + headline(FEW, further)
+    first = headline(FEW) + synthesis[: len(FEW)] + headline(users) + headline(FEW, further)
     rest = headline(users, further) + [cell(s, p, n) for s, p, n in product(FEW, OTHERS, further)]
-    return first + synthesis[len(FEW) :] + others + curves + sizes + rest
+    return first + curves + synthesis[len(FEW) :] + others + sizes + recipes + rest
 
 
 def shared(cells: list[Cell], share: int, of: int) -> list[Cell]:
