@@ -16,11 +16,9 @@ from common import RESULTS, make_layers, write_results
 from idletune.model.base_model import BaseModel
 from idletune.progress import Progress
 from selection.cells import LONGEST, Bench, Cell
-from selection.gains import USUAL, compare, curves, overall, recipes, summarize, whole
-from selection.grid import BINS, OURS, all_cells, quick_cells, shared
-from selection.pictures import draw, draw_curves
+from selection.grid import all_cells, quick_cells, shared
+from selection.report import figures, page, pictures
 from selection.streams import DATA, load_stream
-from selection.tables import comparison, curve_table, overall_table, recipe_table, table
 
 LENGTH = 200
 CELLS = RESULTS / "selection_cells.jsonl"
@@ -56,32 +54,14 @@ def run(cells: list[Cell], model_path: Path, data: Path, threads: int, seconds: 
 
 
 def report(cells: list[dict]) -> None:
-    """Write the table, the picture and the figures of the cells there are."""
-    ended = whole(cells)
-    rows, compared, followed = summarize(ended), compare(ended, BINS, OURS), curves(cells, BINS, OURS)
-    trained = recipes(ended, BINS)
-    policies = overall(ended, BINS, OURS)
-    found = {"compared": compared, "overall": policies, "recipes": trained, "curves": followed, "rows": rows}
+    """Write the tables, the pictures and the figures of the cells there are."""
     grid = {cell.key for cell in all_cells()}
     done = sum(cell["key"] in grid for cell in cells)  # there may be others, from earlier grids
-    write_results("selection", {"cells": done, "of": len(grid), **found})
-    along = "The adapter's gain after each fifth of the stream, as many training rows each time:\n\n"
-    along = f"{along}{curve_table(followed)}\n\n![the same](selection-curves.png)\n\n" if followed else ""
-    together = ""
-    if policies:
-        over = f"Mean gains over {policies[0]['streams']} streams, all but the last with the usual training"
-        together = f"{over}:\n\n{overall_table(policies)}\n\n"
-    beside = "Other settings with the same answers, as many training rows each; the second figure is as it comes:\n\n"
-    beside = f"{beside}{recipe_table(trained)}\n\n" if trained else ""
-    page = (
-        "# Selection and synthesis\n\nMade by `make bench-selection`; nats per token on the held-out fifth.\n\n"
-        f"{comparison(compared)}\n\n{together}{beside}{along}{table(rows)}\n"
-    )
-    (RESULTS / "selection.md").write_text(page, encoding="utf-8")
-    draw([row for row in rows if row["changed"] in ("", USUAL)], RESULTS / "selection.png")
-    if followed:
-        draw_curves(followed, RESULTS / "selection-curves.png")
-    print(page)
+    found = {"cells": done, "of": len(grid), **figures(cells)}
+    write_results("selection", found)
+    (RESULTS / "selection.md").write_text(page(found), encoding="utf-8")
+    pictures(found, RESULTS)
+    print(page(found))
 
 
 def main() -> None:

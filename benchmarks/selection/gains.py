@@ -1,6 +1,7 @@
 """What the cells come to: gains over the untouched base with paired bootstrap intervals."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -24,8 +25,8 @@ def label(cell: dict) -> str:
     """The row a cell belongs to; a policy's bare name stands for the usual training."""
     reading = ", histogram EOE" if cell["eoe_reading"] == "histogram" else ""
     changed = "" if cell["changed"] == USUAL else f", {cell['changed'] or 'as it comes'}"
-    paraphrases = f", {cell['paraphrases']} paraphrases" if cell["paraphrases"] else ""
-    return label_of(cell["policy"]) + reading + paraphrases + changed
+    paraphrases = f", but {cell['paraphrases']} paraphrases" if cell["paraphrases"] else ""
+    return label_of(cell["policy"]) + reading + changed + paraphrases
 
 
 def gains(cells: list[dict], of: str = "adapted") -> np.ndarray:
@@ -54,7 +55,7 @@ def difference(first: list[dict], second: list[dict]) -> tuple[float, float, flo
 
 def whole(cells: list[dict]) -> list[dict]:
     """Those that saw all of their stream."""
-    return [cell for cell in cells if cell.get("fifths", FIFTHS) == FIFTHS]
+    return [cell for cell in cells if cell["fifths"] == FIFTHS]
 
 
 def alike(cells: list[dict], bins: int, changed: str = "") -> list[dict]:
@@ -97,16 +98,20 @@ def rise(cell: dict) -> float:
     return cell["probe_adapted"] / cell["probe_base"] - 1
 
 
-def curves(cells: list[dict], bins: int, default: str) -> list[dict]:
-    """The adapter's mean gain after each fifth of a stream, for streams and policies that were followed; first seed."""
-    plain = [c for c in competing(cells, bins, default) if c["seed"] == 0 and not c["paraphrases"]]
+def series(cells: list[dict], along: str, values: Sequence[int], bins: int, default: str) -> list[dict]:
+    """The adapter's mean gain at each value of one of a cell's fields, `along`, and all else as it is: a row for each
+    stream and policy that was run with all of the values; first seed."""
+    as_it_is = {"bins": bins, "paraphrases": 0, "fifths": FIFTHS, "seed": 0, "eoe_reading": "token"}
+    del as_it_is[along]
     found = defaultdict(dict)
-    for cell in plain:
-        found[cell["stream"], cell["policy"]][cell.get("fifths", FIFTHS)] = float(gains([cell]).mean())
+    for cell in cells:
+        method = "" if cell["policy"] == default else USUAL
+        if cell["changed"] == method and all(cell[name] == value for name, value in as_it_is.items()):
+            found[cell["stream"], cell["policy"]][cell[along]] = float(gains([cell]).mean())
     return [
-        {"stream": stream, "policy": policy, "gains": [points[n] for n in range(1, FIFTHS + 1)]}
+        {"stream": stream, "policy": policy, "gains": [points[value] for value in values]}
         for (stream, policy), points in sorted(found.items())
-        if len(points) == FIFTHS
+        if points.keys() >= set(values)
     ]
 
 

@@ -6,13 +6,14 @@ from itertools import groupby, product
 from idletune.settings import Settings
 
 from .cells import Cell
-from .gains import BASELINES, FIFTHS, USUAL
+from .gains import BASELINES, FIFTHS, SYNTHESIS, USUAL
 from .streams import FEW, STREAMS
 
 OURS = Settings().policy
 OTHERS = ("diverse", "all_data", "eoe", "dss", "idd")
 RECIPES = ("targets=q,k,v,o", "targets=q,k,v,o,gate,up,down learning_rate=0.0005", "retrieve_tokens=400")
 SEEDS, BINS = 5, 32
+SIZES, PARAPHRASES = (16, BINS, 64, 128), (0, 1, 3, 6)
 
 
 def cell(stream: str, policy: str, seed: int = 0, *, bins: int = BINS, paraphrases: int = 0, **more) -> Cell:
@@ -40,15 +41,16 @@ def all_cells() -> list[Cell]:
     policies, settings and sizes; further seeds of the rest last."""
     users, further = [stream for stream in STREAMS if stream not in FEW], range(1, SEEDS)
     both = (OURS, "random")
-    synthesis = [cell(s, p, paraphrases=k) for k, p, s in product((3, 1, 6), both, FEW)]
+    synthesis = [cell(s, p, paraphrases=k) for k, p, s in product(PARAPHRASES[1:], both, FEW)]
     recipes = [cell(s, OURS, measures_more=True, changed=r) for r, s in product(RECIPES, FEW)]
     others = [cell(s, p, measures_more=True) for p, s in product(OTHERS, FEW)]
     others += [cell(s, "all_three", eoe_reading="histogram", measures_more=True) for s in FEW]
     curves = [cell(s, p, fifths=n) for p, s, n in product(both, FEW, range(1, FIFTHS))]
-    sizes = [cell(s, p, bins=bins) for bins, p, s in product((16, 64, 128), both, FEW)]
-    first = headline(FEW) + synthesis[: len(FEW)] + headline(users) + headline(FEW, further)
+    sizes = [cell(s, p, bins=bins) for bins, p, s in product(SIZES, both, FEW) if bins != BINS]
+    first = headline(FEW) + [cell(s, OURS, paraphrases=SYNTHESIS) for s in FEW]
+    first += headline(users) + headline(FEW, further)
     rest = headline(users, further) + [cell(s, p, n) for s, p, n in product(FEW, OTHERS, further)]
-    return first + curves + synthesis[len(FEW) :] + others + sizes + recipes + rest
+    return list(dict.fromkeys(first + curves + synthesis + others + sizes + recipes + rest))
 
 
 def shared(cells: list[Cell], share: int, of: int) -> list[Cell]:

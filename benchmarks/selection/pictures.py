@@ -1,8 +1,9 @@
 """Gains as pictures."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from .gains import FIFTHS, label_of
+from .gains import label_of
 
 
 def draw(rows: list[dict], path: Path, columns: int = 5) -> None:
@@ -41,8 +42,8 @@ def draw(rows: list[dict], path: Path, columns: int = 5) -> None:
     pyplot.close(figure)
 
 
-def draw_curves(followed: list[dict], path: Path) -> None:
-    """A small picture for each stream: the adapter's gain over the fifths seen, a line for each policy."""
+def draw_series(followed: list[dict], values: Sequence[int], name: str, path: Path) -> None:
+    """A small picture for each stream: the adapter's gain at each value of what `name` says, a line a policy."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -54,8 +55,8 @@ def draw_curves(followed: list[dict], path: Path) -> None:
     )
     for axes, stream in zip(grid.flat, streams):
         for curve in (curve for curve in followed if curve["stream"] == stream):
-            axes.plot(range(1, FIFTHS + 1), curve["gains"], "o-", label=label_of(curve["policy"]))
-        axes.set(title=stream.strip("/"), xlabel="fifths of the stream seen", xticks=range(1, FIFTHS + 1))
+            axes.plot(range(len(values)), curve["gains"], "o-", label=label_of(curve["policy"]))
+        axes.set(title=stream.strip("/"), xlabel=name, xticks=range(len(values)), xticklabels=values)
     grid[0][0].set_ylabel("nats per token")
     figure.legend(*grid[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
     figure.suptitle("held-out loss below the untouched base")

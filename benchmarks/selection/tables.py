@@ -1,6 +1,8 @@
 """Gains as Markdown."""
 
-from .gains import FIFTHS, SYNTHESIS, label_of
+from collections.abc import Sequence
+
+from .gains import SYNTHESIS, label_of
 
 
 def comparison(rows: list[dict]) -> str:
@@ -45,11 +47,9 @@ def recipe_table(rows: list[dict]) -> str:
     return "\n".join(lines)
 
 
-def curve_table(followed: list[dict]) -> str:
-    """`curves` as Markdown."""
-    fifths = range(1, FIFTHS + 1)
-    head = " | ".join(f"{n}/{FIFTHS}" for n in fifths)
-    lines = [f"| stream | method | {head} |", "|---|---" + "|---" * FIFTHS + "|"]
+def series_table(followed: list[dict], heads: Sequence) -> str:
+    """`series` as Markdown, a column for each value."""
+    lines = [f"| stream | method | {' | '.join(map(str, heads))} |", "|---|---" + "|---" * len(heads) + "|"]
     for curve in followed:
         points = " | ".join(f"{gain:.3f}" for gain in curve["gains"])
         lines.append(f"| {curve['stream'].strip('/')} | {label_of(curve['policy'])} | {points} |")

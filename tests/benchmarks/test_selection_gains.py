@@ -1,24 +1,11 @@
 """What the selection benchmark makes of its cells, on cells whose gains are known."""
 
-import numpy as np
 import pytest
+from made_cells import cell
 
-from benchmarks.selection.gains import USUAL, compare, curves, overall, recipes, summarize, whole
-from benchmarks.selection.pictures import draw, draw_curves
-from benchmarks.selection.tables import comparison, curve_table, overall_table, recipe_table, table
-
-
-def cell(policy, gain, retrieved=0.0, stream="dolly/", seed=0, exchanges=20, changed=None):
-    """The product is recent_diverse; the others train in the usual way."""
-    noise = np.random.default_rng(exchanges).standard_normal(exchanges)
-    base = 3 + noise
-    return {
-        "stream": stream, "policy": policy, "bins": 32, "paraphrases": 0, "seed": seed, "eoe_reading": "token",
-        "changed": ("" if policy == "recent_diverse" else USUAL) if changed is None else changed,
-        "asked": 32, "replaced": 4, "base": list(base), "adapted": list(base - gain - 0.01 * noise),
-        "retrieval": list(base - retrieved), "retrieval_adapted": list(base - gain - retrieved),
-        "probe_base": 3.0, "probe_adapted": 3.03,
-    }
+from benchmarks.selection.gains import USUAL, compare, label, overall, recipes, series, summarize, whole
+from benchmarks.selection.pictures import draw, draw_series
+from benchmarks.selection.tables import comparison, overall_table, recipe_table, series_table, table
 
 
 def test_a_row_tells_the_gain_its_interval_and_the_difference():
@@ -100,9 +87,23 @@ def test_the_picture_takes_as_many_lines_as_it_needs(tmp_path):
 def test_a_curve_has_a_point_for_each_fifth_and_stays_out_of_the_other_tables(tmp_path):
     parts = [{**cell("random", 0.1 * n), "fifths": n} for n in (1, 2, 3, 4)]
     ended = [cell("random", 0.5), cell("recent_diverse", 0.6)]  # the latter was not followed
-    (curve,) = curves(parts + ended, 32, "recent_diverse")
+    (curve,) = series(parts + ended, "fifths", range(1, 6), 32, "recent_diverse")
     assert curve["gains"] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5], abs=0.01)
     assert whole(parts + ended) == ended
-    assert "| dolly | random | 0.098 | 0.198 |" in curve_table([curve])
-    draw_curves([curve], tmp_path / "curves.png")
+    assert "| dolly | random | 0.098 | 0.198 |" in series_table([curve], range(1, 6))
+    draw_series([curve], range(1, 6), "fifths", tmp_path / "curves.png")
     assert (tmp_path / "curves.png").stat().st_size > 1000
+
+
+def test_buffers_of_other_sizes_make_a_series():
+    sizes = [{**cell("recent_diverse", gain), "bins": bins} for bins, gain in ((64, 0.4), (16, 0.2), (32, 0.3))]
+    other = [{**cell("recent_diverse", 9.0), "bins": bins, "paraphrases": 3} for bins in (16, 32, 64)]
+    (row,) = series(sizes + other, "bins", (16, 32, 64), 32, "recent_diverse")
+    assert row["gains"] == pytest.approx([0.2, 0.3, 0.4], abs=0.01)
+    assert series(sizes, "bins", (16, 32, 64, 128), 32, "recent_diverse") == []
+
+
+def test_the_name_of_a_row_says_what_differs():
+    reworded = {**cell("recent_diverse", 0.3), "paraphrases": 3}
+    assert label(reworded) == "ours (recent, diverse), as it comes, but 3 paraphrases"
+    assert label(cell("random", 0.3)) == "random"
