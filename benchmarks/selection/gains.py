@@ -125,6 +125,7 @@ def summarize(cells: list[dict], against: str = "random") -> list[dict]:
         gain, low, high = interval(gains(members))
         row = {
             "stream": stream, "bins": bins, "method": name, "changed": members[0]["changed"],
+            "paraphrases": members[0]["paraphrases"],
             "seeds": len(members), "asked": members[0]["asked"],
             "base": float(np.mean(members[0]["base"])), "gain": gain, "low": low, "high": high,
             "replaced": float(np.mean([m["replaced"] for m in members])),

@@ -34,9 +34,7 @@ def draw(rows: list[dict], path: Path, columns: int = 5) -> None:
     for unused in grid.flat[len(streams) :]:
         unused.remove()
     grid[0][0].set_yticks(range(len(methods)), methods)
-    handles, labels = grid[0][0].get_legend_handles_labels()
-    found = dict(zip(labels, handles))
-    figure.legend(found.values(), found, loc="outside lower center", ncols=2, frameon=False)
+    _add_legend(figure, grid.flat)
     figure.suptitle("held-out loss below the untouched base, 95 % intervals")
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
@@ -49,16 +47,28 @@ def draw_series(followed: list[dict], values: Sequence[int], name: str, path: Pa
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    streams = sorted({curve["stream"] for curve in followed})
+    streams, policies = (sorted({curve[name] for curve in followed}) for name in ("stream", "policy"))
     figure, grid = pyplot.subplots(
         1, len(streams), figsize=(2 + 2.4 * len(streams), 3), squeeze=False, layout="constrained"
     )
     for axes, stream in zip(grid.flat, streams):
-        for curve in (curve for curve in followed if curve["stream"] == stream):
-            axes.plot(range(len(values)), curve["gains"], "o-", label=label_of(curve["policy"]))
+        there = [curve for curve in followed if curve["stream"] == stream]
+        for curve in there:
+            color = f"C{policies.index(curve['policy'])}"
+            axes.plot(range(len(values)), curve["gains"], "o-", color=color, label=label_of(curve["policy"]))
         axes.set(title=stream.strip("/"), xlabel=name, xticks=range(len(values)), xticklabels=values)
+        axes.set_ylim(0, 1.1 * max(max(curve["gains"]) for curve in there))
     grid[0][0].set_ylabel("nats per token")
-    figure.legend(*grid[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+    _add_legend(figure, grid.flat)
     figure.suptitle("held-out loss below the untouched base")
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
+
+
+def _add_legend(figure, all_axes) -> None:
+    """One for all the small pictures, each name once."""
+    found = {}
+    for axes in all_axes:
+        handles, labels = axes.get_legend_handles_labels()
+        found |= dict(zip(labels, handles))
+    figure.legend(found.values(), found, loc="outside lower center", ncols=3, frameon=False)

@@ -48,8 +48,8 @@ def page(found: dict) -> str:
 
 def pictures(found: dict, folder: Path) -> None:
     """The policies side by side, and what grows along a series."""
-    headline = [row for row in found["rows"] if row["bins"] == BINS and row["changed"] in ("", USUAL)]
-    draw(headline, folder / "selection.png")
+    at_the_same_size = [row for row in found["rows"] if row["bins"] == BINS and not row["paraphrases"]]
+    draw([row for row in at_the_same_size if row["changed"] in ("", USUAL)], folder / "selection.png")
     for along, (values, name) in SERIES.items():
         if followed := found["series"][along]:
             draw_series(followed, values, name, folder / f"selection-{along}.png")
