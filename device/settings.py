@@ -66,7 +66,7 @@ class Settings:
     dropout: float = setting(0.0, "probability that a row trains without an input of the adapter", least=0, most=0.9)
     accumulate: int = setting(1, "rows whose gradients make one step", least=1, most=10_000)
     warm_start: bool = setting(False, "train on from the adapter that serves, not from the base")
-    epochs: int = setting(3, "passes over the answered sets", least=1, most=10_000)
+    epochs: int = setting(3, "passes over the answered sets, and their paraphrases", least=1, most=10_000)
     least_steps: int = setting(24, "least steps; few or short answers are gone through again", least=0, most=10_000)
     learning_rate: float = setting(8e-4, "peak learning rate of AdamW", least=0, most=10)
     weight_decay: float = setting(0.0, "decoupled weight decay", least=0, most=10)

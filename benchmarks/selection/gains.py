@@ -211,9 +211,10 @@ def _compare(name: str, cells: list[dict], default: str) -> dict:
     ours, other = _pooled(chosen[default], "retrieval_adapted"), _pooled(chosen[best], "adapted")
     more, low, high = interval((ours - other)[None])
     same, same_low, same_high = interval((ours - _pooled(chosen[equipped], "retrieval_adapted"))[None])
+    base = {c["stream"]: c["base"] for c in chosen[default]}
     return {
-        "data": name, "users": len({c["stream"] for c in chosen[default]}), "runs": len(runs), "best": best,
-        "base": float(np.concatenate([c["base"] for c in chosen[default]]).mean()),
+        "data": name, "users": len(base), "runs": len(runs), "best": best,
+        "base": float(np.concatenate([*base.values()]).mean()),
         "best_gain": float(other.mean()), "adapter": float(_pooled(chosen[default], "adapted").mean()),
         "retrieval": float(_pooled(chosen[default], "retrieval").mean()), "ours": float(ours.mean()),
         "more": more, "low": low, "high": high, "same": same, "same_low": same_low, "same_high": same_high,

@@ -74,6 +74,17 @@ def test_users_of_a_data_set_count_together_and_only_runs_that_all_have():
     assert (row["users"], row["runs"]) == (2, 2) and row["adapter"] == pytest.approx(0.4, abs=0.01)
 
 
+def test_a_user_with_more_seeds_weighs_no_more():
+    cells = [cell(p, 0.4, 0.1, "irc/1", seed=s) for p in ("recent_diverse", "random") for s in range(3)]
+    easy = [cell(p, 0.2, 0.1, "irc/2") for p in ("recent_diverse", "random")]
+    cells += [{**c, "base": [loss - 2 for loss in c["base"]], "adapted": [loss - 2 for loss in c["adapted"]],
+               "retrieval_adapted": [loss - 2 for loss in c["retrieval_adapted"]]} for c in easy]
+    (row,) = compare(cells, 32, "recent_diverse")
+    alone = [compare([c for c in cells if c["stream"] == s], 32, "recent_diverse")[0] for s in ("irc/1", "irc/2")]
+    assert row["base"] == pytest.approx((alone[0]["base"] + alone[1]["base"]) / 2)
+    assert row["ours"] == pytest.approx((alone[0]["ours"] + alone[1]["ours"]) / 2)
+
+
 def test_the_picture_takes_as_many_lines_as_it_needs(tmp_path):
     from matplotlib import image
 
