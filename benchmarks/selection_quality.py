@@ -2,8 +2,9 @@
 
 Run: make bench-selection, or python benchmarks/selection_quality.py [--quick] [--minutes N] [--data FOLDER]
 Each cell (stream, policy, bins, paraphrases, seed) is a line in results/selection_cells.jsonl once it is done: an
-interrupted run goes on where it stood, and the table is of what is there. On 2 cores --quick takes 5 minutes and
-everything about 8 hours; two processes that share it, with a thread each, are a quarter faster (--share, --threads).
+interrupted run goes on where it stood, and the table is of what is there. On 2 cores --quick takes 5 minutes
+once its stream's replies are cached, everything about 8 hours; two processes that share it, with a thread each, are
+a quarter faster (--share, --threads).
 """
 
 import argparse
@@ -59,9 +60,10 @@ def report(cells: list[dict]) -> None:
     done = sum(cell["key"] in grid for cell in cells)  # there may be others, from earlier grids
     found = {"cells": done, "of": len(grid), **figures(cells)}
     write_results("selection", found)
-    (RESULTS / "selection.md").write_text(page(found), encoding="utf-8")
+    text = page(found)
+    (RESULTS / "selection.md").write_text(text, encoding="utf-8")
     pictures(found, RESULTS)
-    print(page(found))
+    print(text)
 
 
 def main() -> None:

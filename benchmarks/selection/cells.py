@@ -96,7 +96,7 @@ class Bench:
     """What all cells share: the model in both engines; layers that train, and some in float32 that measure.
 
     `make_layers(settings)` makes those. What does not hang on the adapter is measured once for cells that follow each
-    other: the base on a stream, and retrieval from a buffer (most policies keep the same with every seed).
+    other: the base on a stream, and retrieval from a buffer (some policies keep the same with every seed).
     """
 
     def __init__(self, model: BaseModel, make_layers: Callable, probe: list):

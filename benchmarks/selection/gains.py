@@ -46,11 +46,11 @@ def interval(samples: np.ndarray, seed: int = 0) -> tuple[float, float, float]:
     return float(samples.mean()), float(low), float(high)
 
 
-def difference(first: list[dict], second: list[dict]) -> tuple[float, float, float]:
+def difference(first: list[dict], second: list[dict], of: str = "adapted") -> tuple[float, float, float]:
     """The first's gain minus the second's, paired by seed and exchange."""
     by_seed = {cell["seed"]: cell for cell in second}
     pairs = [(cell, by_seed[cell["seed"]]) for cell in first if cell["seed"] in by_seed]
-    return interval(gains([a for a, _ in pairs]) - gains([b for _, b in pairs]))
+    return interval(gains([a for a, _ in pairs], of) - gains([b for _, b in pairs], of))
 
 
 def whole(cells: list[dict]) -> list[dict]:
@@ -63,10 +63,10 @@ def alike(cells: list[dict], bins: int, changed: str = "") -> list[dict]:
     return [c for c in cells if (c["bins"], c["eoe_reading"], c["changed"]) == (bins, "token", changed)]
 
 
-def competing(cells: list[dict], bins: int, default: str) -> list[dict]:
-    """The product as it comes, and other policies with the usual training."""
-    ours = [c for c in alike(cells, bins) if c["policy"] == default]
-    return ours + [c for c in alike(cells, bins, USUAL) if c["policy"] != default]
+def competing(cells: list[dict], default: str, **fields) -> list[dict]:
+    """The product as it comes, and other policies with the usual training, with these values of a cell's fields."""
+    methods = [(c, "" if c["policy"] == default else USUAL) for c in cells]
+    return [c for c, method in methods if c["changed"] == method and all(c[k] == v for k, v in fields.items())]
 
 
 def recipes(cells: list[dict], bins: int) -> list[dict]:
@@ -104,10 +104,8 @@ def series(cells: list[dict], along: str, values: Sequence[int], bins: int, defa
     as_it_is = {"bins": bins, "paraphrases": 0, "fifths": FIFTHS, "seed": 0, "eoe_reading": "token"}
     del as_it_is[along]
     found = defaultdict(dict)
-    for cell in cells:
-        method = "" if cell["policy"] == default else USUAL
-        if cell["changed"] == method and all(cell[name] == value for name, value in as_it_is.items()):
-            found[cell["stream"], cell["policy"]][cell[along]] = float(gains([cell]).mean())
+    for cell in competing(cells, default, **as_it_is):
+        found[cell["stream"], cell["policy"]][cell[along]] = float(gains([cell]).mean())
     return [
         {"stream": stream, "policy": policy, "gains": [points[value] for value in values]}
         for (stream, policy), points in sorted(found.items())
@@ -153,7 +151,7 @@ def compare(cells: list[dict], bins: int, default: str) -> list[dict]:
     by its mean gain counts. The best baseline with our retrieval shows what policy and training are worth; where there
     are runs with SYNTHESIS paraphrases, their adapter is held against the one without, after as many steps.
     """
-    asked = competing(cells, bins, default)
+    asked = competing(cells, default, bins=bins, eoe_reading="token")
     plain = _plain(asked)
     reworded = [c for c in asked if c["paraphrases"] == SYNTHESIS and c["policy"] == default]
 
@@ -184,6 +182,19 @@ def overall(cells: list[dict], bins: int, default: str) -> list[dict]:
         for name, members in rows.items()
         if streams
     ]
+
+
+def ceiling(cells: list[dict], bins: int, default: str) -> list[dict]:
+    """What all exchanges answered are worth beside the product's buffer, both with adapter and retrieval and as many
+    training rows, for each stream that was run so."""
+    found = _plain(competing(cells, default, bins=bins, eoe_reading="token"))
+    rows = []
+    for stream in sorted({c["stream"] for c in found if c["policy"] == "all_data"}):
+        whole, ours = ([c for c in found if (c["stream"], c["policy"]) == (stream, p)] for p in ("all_data", default))
+        if {c["seed"] for c in whole} & {c["seed"] for c in ours}:
+            more, low, high = difference(whole, ours, "retrieval_adapted")
+            rows.append({"stream": stream, "asked": whole[0]["asked"], "more": more, "low": low, "high": high})
+    return rows
 
 
 def _plain(cells: list[dict]) -> list[dict]:

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from .gains import FIFTHS, USUAL, compare, overall, recipes, series, summarize, whole
+from .gains import FIFTHS, USUAL, ceiling, compare, overall, recipes, series, summarize, whole
 from .grid import BINS, OURS, PARAPHRASES, SIZES
 from .pictures import draw, draw_series
-from .tables import comparison, overall_table, recipe_table, series_table, table
+from .tables import ceiling_table, comparison, overall_table, recipe_table, series_table, table
 
 # a cell's field: (its values, what they are)
 SERIES = {
@@ -20,6 +20,7 @@ def figures(cells: list[dict]) -> dict:
     ended = whole(cells)
     return {
         "compared": compare(ended, BINS, OURS), "overall": overall(ended, BINS, OURS), "recipes": recipes(ended, BINS),
+        "ceiling": ceiling(ended, BINS, OURS),
         "series": {along: series(cells, along, values, BINS, OURS) for along, (values, _) in SERIES.items()},
         "rows": summarize(ended),
     }
@@ -34,6 +35,11 @@ def page(found: dict) -> str:
     if policies := found["overall"]:
         over = f"Mean gains over {policies[0]['streams']} streams, all but the last with the usual training:"
         parts += [over, overall_table(policies)]
+    if found["ceiling"]:
+        parts += [
+            "All exchanges answered, with retrieval and as many training rows, beside our buffer on the same seeds:",
+            ceiling_table(found["ceiling"]),
+        ]
     if found["recipes"]:
         parts += [
             "Other settings with the same answers, as many training rows each; the second figure is as it comes:",

@@ -37,6 +37,15 @@ def overall_table(rows: list[dict]) -> str:
     return "\n".join(lines)
 
 
+def ceiling_table(rows: list[dict]) -> str:
+    """`ceiling` as Markdown."""
+    lines = ["| stream | answers | more than ours (95 %) |", "|---|---|---|"]
+    for r in rows:
+        more = f"{r['more']:+.3f} ({r['low']:+.3f} .. {r['high']:+.3f})"
+        lines.append(f"| {r['stream'].strip('/')} | {r['asked']} | {more} |")
+    return "\n".join(lines)
+
+
 def recipe_table(rows: list[dict]) -> str:
     """`recipes` as Markdown; of two figures the second is as the product comes."""
     lines = ["| data set | settings | runs | adapter | with retrieval | general loss |", "|---|---|---|---|---|---|"]

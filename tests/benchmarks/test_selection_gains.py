@@ -3,9 +3,9 @@
 import pytest
 from made_cells import cell
 
-from benchmarks.selection.gains import USUAL, compare, label, overall, recipes, series, summarize, whole
+from benchmarks.selection.gains import USUAL, ceiling, compare, label, overall, recipes, series, summarize, whole
 from benchmarks.selection.pictures import draw, draw_series
-from benchmarks.selection.tables import comparison, overall_table, recipe_table, series_table, table
+from benchmarks.selection.tables import ceiling_table, comparison, overall_table, recipe_table, series_table, table
 
 
 def test_a_row_tells_the_gain_its_interval_and_the_difference():
@@ -65,6 +65,16 @@ def test_policies_are_compared_over_the_streams_that_all_have():
     assert rows[-1]["method"] == "ours (recent, diverse), as it comes"
     assert rows[-1]["retrieval_adapted"] == pytest.approx(1.3)
     assert "| random | " in overall_table(rows) and overall(extra, 32, "recent_diverse") == []
+
+
+def test_all_answers_are_held_against_the_buffer_on_the_same_seeds():
+    ours = [cell("recent_diverse", 0.3, 0.1), cell("recent_diverse", 9.0, seed=1)]
+    ours += [cell("recent_diverse", 1.0, stream="x/")]
+    (row,) = ceiling([*ours, {**cell("all_data", 0.5, 0.1), "asked": 160}], 32, "recent_diverse")
+    assert (row["stream"], row["asked"]) == ("dolly/", 160)
+    assert row["more"] == pytest.approx(0.2) and row["low"] == pytest.approx(0.2)
+    assert "| dolly | 160 | +0.200 (+0.200 .. +0.200) |" in ceiling_table([row])
+    assert ceiling(ours, 32, "recent_diverse") == []
 
 
 def test_users_of_a_data_set_count_together_and_only_runs_that_all_have():
