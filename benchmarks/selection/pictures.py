@@ -7,37 +7,44 @@ from .gains import label_of
 
 
 def draw(rows: list[dict], path: Path, columns: int = 5) -> None:
-    """The gains of each stream as points with their intervals; rings where retrieval was there as well."""
+    """The gains of each stream as points with their intervals; rings where retrieval was there as well.
+
+    Streams with the most methods come first, and a line of small pictures has the methods of its own streams.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    streams = sorted({(r["stream"], r["bins"]) for r in rows})
-    methods = sorted({r["method"] for r in rows}, reverse=True)
-    sizes = {bins for _, bins in streams}
-    columns, lines = min(columns, len(streams)), -(-len(streams) // columns)
+    streams = sorted({r["stream"] for r in rows}, key=lambda name: (-sum(r["stream"] == name for r in rows), name))
+    lines = [streams[i : i + columns] for i in range(0, len(streams), columns)]
+    methods = [sorted({r["method"] for r in rows if r["stream"] in line}, reverse=True) for line in lines]
+    heights = [1 + 0.35 * len(names) for names in methods]
     figure, grid = pyplot.subplots(
-        lines, columns, figsize=(2.5 + 2.2 * columns, lines * (1 + 0.35 * len(methods))), sharey=True, squeeze=False,
-        layout="constrained",
+        len(lines), len(lines[0]), figsize=(2.5 + 2.2 * len(lines[0]), sum(heights)), height_ratios=heights,
+        sharey="row", squeeze=False, layout="constrained",
     )
-    for axes, (stream, bins) in zip(grid.flat, streams):
-        for r in (r for r in rows if (r["stream"], r["bins"]) == (stream, bins)):
-            at = methods.index(r["method"])
-            axes.plot([r["low"], r["high"]], [at, at], color="tab:blue")
-            axes.plot(r["gain"], at, "o", color="tab:blue", label="adapter")
-            if "retrieval_adapted" in r:
-                axes.plot(r["retrieval_adapted"], at, "o", mfc="none", color="tab:orange", label="with retrieval")
-        axes.axvline(0, color="0.7", linewidth=1)
-        size = f"\n{bins} bins" if len(sizes) > 1 else ""
-        axes.set(title=stream.strip("/") + size, xlabel="nats per token")
-    for unused in grid.flat[len(streams) :]:
-        unused.remove()
-    grid[0][0].set_yticks(range(len(methods)), methods)
+    for places, line, names in zip(grid, lines, methods):
+        for axes, stream in zip(places, line):
+            _draw_stream(axes, [r for r in rows if r["stream"] == stream], names)
+            axes.set(title=stream.strip("/"), xlabel="nats per token")
+        for unused in places[len(line) :]:
+            unused.remove()
+        places[0].set_yticks(range(len(names)), names)
     _add_legend(figure, grid.flat)
     figure.suptitle("held-out loss below the untouched base, 95 % intervals")
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
+
+
+def _draw_stream(axes, rows: list[dict], methods: list[str]) -> None:
+    for r in rows:
+        at = methods.index(r["method"])
+        axes.plot([r["low"], r["high"]], [at, at], color="tab:blue")
+        axes.plot(r["gain"], at, "o", color="tab:blue", label="adapter")
+        if "retrieval_adapted" in r:
+            axes.plot(r["retrieval_adapted"], at, "o", mfc="none", color="tab:orange", label="with retrieval")
+    axes.axvline(0, color="0.7", linewidth=1)
 
 
 def draw_series(followed: list[dict], values: Sequence[int], name: str, path: Path) -> None:
