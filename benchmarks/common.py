@@ -21,13 +21,19 @@ TRAINING_SIDES = {
 def machine() -> dict:
     """CPU, cores, commit and date, as every table states them."""
     model = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if "model name" in line), "?")
-    head = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
+    command = ["git", "-C", str(RESULTS.parent), "rev-parse", "--short", "HEAD"]
+    head = subprocess.run(command, capture_output=True, text=True).stdout.strip()
     found = {"cpu": model, "cores": os.cpu_count(), "system": platform.system()}
     return {**found, "commit": head, "date": str(date.today())}
 
 
+def start_peak() -> None:
+    """Let the process's peak memory begin anew at what it holds now (proc(5), clear_refs)."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
 def peak_mb() -> float:
-    """The process's peak resident memory so far, in MB."""
+    """The process's peak resident memory so far, or since `start_peak`, in MB."""
     status = Path("/proc/self/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) / 1e3
 

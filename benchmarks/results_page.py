@@ -23,12 +23,11 @@ def train_speed(found: dict) -> list[str]:
     for case, sides in found["cases"].items():
         for side, facts in sides.items():
             if isinstance(facts, dict):
-                speed = f"{facts['ours_is_faster_by']:.2f}x"
                 rows.append([
                     case, TRAINING_SIDES[side], f"{facts['seconds']:.2f}", f"{facts['tokens_per_second']:.0f}",
-                    f"{facts['peak_mb']:,}", speed,
+                    f"{facts['peak_mb']:,}", f"{facts['ours_is_faster_by']:.2f}",
                 ])
-    return table(["row", "side", "s a step", "tokens/s", "peak MB", "idletune is faster by"], rows)
+    return table(["row", "side", "s a step", "tokens/s", "peak MB", "times as long as idletune"], rows)
 
 
 def train_quality(found: dict) -> list[str]:
@@ -66,8 +65,11 @@ def train_qvac(found: dict) -> list[str]:
 
 
 def selection(found: dict) -> list[str]:
-    return [f"{found['cells']} of {found['of']} cells so far.", "", comparison(found["compared"]), "",
-            "![gains of all policies](selection.png)"]
+    lines = [f"{found['cells']} of {found['of']} cells so far; the page of every policy says what the columns are.", "",
+             comparison(found["compared"]), ""]
+    if found["fresh_compared"]:
+        lines += ["On streams that no setting was chosen on:", "", comparison(found["fresh_compared"]), ""]
+    return [*lines, "![gains of all policies](selection.png)"]
 
 
 def faults(found: dict) -> list[str]:

@@ -13,7 +13,7 @@ import os
 import time
 from pathlib import Path
 
-from common import RESULTS, make_layers, write_results
+from common import RESULTS, machine, make_layers, write_results
 from idletune.model.base_model import BaseModel
 from idletune.progress import Progress
 from selection.cells import LONGEST, Bench, Cell
@@ -29,16 +29,31 @@ def done_cells() -> dict[str, dict]:
     """Results by the cell's key."""
     if not CELLS.is_file():
         return {}
-    lines = CELLS.read_text(encoding="utf-8").splitlines()
-    found = [json.loads(line) for line in lines if line.endswith("}")]  # a kill may have cut the last line
-    return {cell["key"]: cell for cell in found}
+    found = [_parsed(line) for line in CELLS.read_text(encoding="utf-8").splitlines()]
+    return {cell["key"]: cell for cell in found if cell}
+
+
+def _parsed(line: str) -> dict | None:
+    """A cell's line; None for one that a kill has cut."""
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None
+
+
+def end_last_line(path: Path) -> None:
+    """End a line that a kill has cut, so that the next one stands for itself."""
+    if path.is_file() and (text := path.read_bytes()) and not text.endswith(b"\n"):
+        with open(path, "ab") as file:
+            file.write(b"\n")
 
 
 def run(cells: list[Cell], model_path: Path, data: Path, threads: int, seconds: float) -> None:
     """Run those of the cells that are not done, for about so many seconds."""
-    start, done = time.monotonic(), done_cells()
+    start, done, commit = time.monotonic(), done_cells(), machine()["commit"]
     todo = [cell for cell in cells if cell.key not in done]
     RESULTS.mkdir(exist_ok=True)
+    end_last_line(CELLS)
     with BaseModel(model_path, context_tokens=1024, sequences=8, threads=threads) as model:
         probe_text = (Path(__file__).parents[1] / "device" / "data" / "general_probe.txt").read_text(encoding="utf-8")
         probe = [model.encode_text(part, longest=96) for part in probe_text.split("\n\n") if part.strip()]
@@ -50,7 +65,8 @@ def run(cells: list[Cell], model_path: Path, data: Path, threads: int, seconds: 
                 if cell.stream not in streams:
                     streams[cell.stream] = load_stream(cell.stream, LENGTH, model, Progress, data)
                 bar(number, cell.key)
-                out.write(json.dumps({"key": cell.key, **bench.run(cell, streams[cell.stream])}) + "\n")
+                found = {"key": cell.key, "commit": commit, **bench.run(cell, streams[cell.stream])}
+                out.write(json.dumps(found) + "\n")
                 out.flush()
 
 

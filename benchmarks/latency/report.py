@@ -24,6 +24,8 @@ def markdown(result: dict) -> str:
         figures = " | ".join(f"{row[key]:.4g}" for key in ("median", "p90", "mad"))
         lines.append(f"| {name} | {row['unit']} | {figures} | {row['n']} | {goal(result, name)} |")
     lines += [f"| peak memory, {part} | MB | {mb:.0f} | | | 1 | |" for part, mb in result["peak_mb"].items()]
+    if "decode, of plain llama.cpp" in result["measures"]:
+        lines += ["", "Plain llama.cpp decodes in turns with ours, in a process of their own; `decode` is of another."]
     for title, losses in result["parity"].items():
         lines += ["", f"{title}, beside the host:", "", "| loss, nats | host | here | apart |", "|---|---|---|---|"]
         lines += [f"| {k} | {v['here']:.6f} | {v['there']:.6f} | {v['difference']:.1e} |" for k, v in losses.items()]
@@ -41,7 +43,7 @@ def goal(result: dict, name: str) -> str:
 
 
 def draw(result: dict, path: Path) -> None:
-    """Medians with the distance to the 90th percentile, times and rates apart."""
+    """Medians and the way to the 90th percentile, times and rates apart."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -50,9 +52,10 @@ def draw(result: dict, path: Path) -> None:
     figure, both = pyplot.subplots(1, 2, figsize=(11, 4), layout="constrained")
     for axes, unit in zip(both, ("ms", "tokens/s")):
         rows = {name: row for name, row in result["measures"].items() if row["unit"] == unit}
-        medians = [row["median"] for row in rows.values()]
-        spread = [abs(row["p90"] - row["median"]) for row in rows.values()]
-        axes.barh(list(rows), medians, xerr=[[0] * len(rows), spread], color="tab:blue", alpha=0.8)
+        for name, row in rows.items():
+            axes.plot([row["median"], row["p90"]], [name, name], color="tab:blue")
+            axes.plot(row["median"], name, "o", color="tab:blue")
+        axes.grid(axis="x", color="0.9")
         axes.set(xscale="log", xlabel=f"{unit}, median and 90th percentile")
         axes.invert_yaxis()
     figure.suptitle(f"{result['target']}{' (emulated)' if result['emulated'] else ''}, {result['model']}")

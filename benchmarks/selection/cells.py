@@ -1,8 +1,8 @@
 """One cell of the selection benchmark: select from a stream, have the buffer answered, train, measure.
 
 Every policy gets the same number of annotations (the buffer's bins) and, on a stream, the same number of training rows
-of 256 tokens: what differs is which exchanges it kept. The selection itself is the product's own code on a real
-store.
+of up to 256 tokens. What differs is which exchanges it kept, and with their lengths how often they fit those rows. The
+selection itself is the product's own code on a real store.
 """
 
 import tempfile
@@ -43,7 +43,8 @@ ADAPTER_FORM = ("targets", "rank", "alpha", "top_share", "products")  # settings
 
 @dataclass(frozen=True)
 class Cell:
-    """Which experiment: `policy` of the product or "all_data"; `measures_more` adds retrieval and, for one user of
+    """Which experiment: `policy` of the product or "all_data" (every exchange answered; with the usual training in as
+    many rows as the others, as it comes in as many passes); `measures_more` adds retrieval and, for one user of
     each data set, the first seed, the product's and a random choice, ROUGE; `fifths` of the stream are seen before
     training, 5 of them being all; `changed` settings ("name=value name=value") differ from the product's."""
 
@@ -127,7 +128,8 @@ class Bench:
         found = {**asdict(cell), "kept": kept, "asked": len(kept), "replaced": replaced}
         base = self.base(stream)
         lora = self.layers.lora.initialize(cell.seed)
-        rows = max(cell.settings.least_steps, round(cell.settings.epochs * self.rows_of_a_pass(stream, cell.bins)))
+        sets = len(kept) if cell.policy == "all_data" and not cell.changed else cell.bins
+        rows = max(cell.settings.least_steps, round(cell.settings.epochs * self.rows_of_a_pass(stream, sets)))
         found |= self.train(cell, rows, pairs, self.paraphrased(cell, pairs, found))
         found |= {"base": base["losses"], "adapted": self.losses(base["measured"])}
         found |= {"probe_base": base["probe"], "probe_adapted": float(np.mean(self.losses(self._probed)))}

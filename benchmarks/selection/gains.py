@@ -34,23 +34,51 @@ def gains(cells: list[dict], of: str = "adapted") -> np.ndarray:
     return np.array([np.subtract(cell["base"], cell[of]) for cell in cells])
 
 
-def interval(samples: np.ndarray, seed: int = 0) -> tuple[float, float, float]:
-    """Mean of (seeds, exchanges) and its 95 % bootstrap interval, both axes resampled (percentile method)."""
+def interval(samples: Sequence[np.ndarray], seed: int = 0) -> tuple[float, float, float]:
+    """Mean and 95 % bootstrap interval (percentile method) of figures (seeds, exchanges), an array for each stream.
+
+    Streams, and within each its seeds and its exchanges, are drawn anew; exchanges of all streams weigh alike.
+    """
     rng = np.random.default_rng(seed)
-    rows, columns = samples.shape
-    means = [
-        samples[np.ix_(rng.integers(rows, size=rows), rng.integers(columns, size=columns))].mean()
-        for _ in range(RESAMPLES)
-    ]
+
+    def drawn(stream: np.ndarray) -> np.ndarray:
+        rows, columns = (rng.integers(size, size=size) for size in stream.shape)
+        return stream[np.ix_(rows, columns)].mean(axis=0)
+
+    streams = [rng.integers(len(samples), size=len(samples)) for _ in range(RESAMPLES)]
+    means = [np.concatenate([drawn(samples[i]) for i in chosen]).mean() for chosen in streams]
     low, high = np.percentile(means, INTERVAL)
-    return float(samples.mean()), float(low), float(high)
+    return float(pooled(samples)), float(low), float(high)
 
 
-def difference(first: list[dict], second: list[dict], of: str = "adapted") -> tuple[float, float, float]:
-    """The first's gain minus the second's, paired by seed and exchange."""
-    by_seed = {cell["seed"]: cell for cell in second}
-    pairs = [(cell, by_seed[cell["seed"]]) for cell in first if cell["seed"] in by_seed]
-    return interval(gains([a for a, _ in pairs], of) - gains([b for _, b in pairs], of))
+def pooled(samples: Sequence[np.ndarray]) -> float:
+    """Mean over the exchanges of all streams, each exchange the mean of its stream's seeds."""
+    return float(np.concatenate([stream.mean(axis=0) for stream in samples]).mean())
+
+
+def by_stream(cells: list[dict], of: str = "adapted") -> list[np.ndarray]:
+    """Gains (seeds, exchanges) for each stream."""
+    found = defaultdict(list)
+    for cell in cells:
+        found[cell["stream"]].append(cell)
+    return [gains(members, of) for members in found.values()]
+
+
+def differences(
+    first: list[dict], second: list[dict], of: str = "adapted", second_of: str | None = None
+) -> list[np.ndarray]:
+    """The first's gains minus the second's (seeds, exchanges) for each stream, over the runs that both have."""
+    known, found = {run(cell): cell for cell in second}, defaultdict(list)
+    for cell in first:
+        if run(cell) in known:
+            more = gains([cell], of) - gains([known[run(cell)]], second_of or of)
+            found[cell["stream"]].append(more[0])
+    return [np.array(rows) for rows in found.values()]
+
+
+def run(cell: dict) -> tuple[str, int]:
+    """What cells are paired by: stream and seed."""
+    return cell["stream"], cell["seed"]
 
 
 def whole(cells: list[dict]) -> list[dict]:
@@ -69,27 +97,27 @@ def competing(cells: list[dict], default: str, **fields) -> list[dict]:
     return [c for c, method in methods if c["changed"] == method and all(c[k] == v for k, v in fields.items())]
 
 
-def recipes(cells: list[dict], bins: int) -> list[dict]:
-    """Other settings beside the product's on what the same policy kept, for each data set the mean of all runs that
-    were made with both: stream, policy and seed.
-
-    Cells without retrieval take no part.
+def recipes(cells: list[dict], bins: int, default: str) -> list[dict]:
+    """Other settings beside the product's on what its policy kept, for each data set over all runs that were made with
+    both. Cells without retrieval take no part.
     """
-    plain = [c for c in _plain(cells) if c["bins"] == bins]
-    as_it_comes = {(c["stream"], c["policy"], c["seed"]): c for c in alike(plain, bins)}
-    pairs = defaultdict(list)
+    plain = [c for c in _plain(cells) if (c["bins"], c["eoe_reading"], c["policy"]) == (bins, "token", default)]
+    as_it_comes, changed = alike(plain, bins), defaultdict(list)
+    runs = {run(c) for c in as_it_comes}
     for cell in plain:
-        run = cell["stream"], cell["policy"], cell["seed"]
-        if cell["changed"] and cell["eoe_reading"] == "token" and run in as_it_comes:
-            pairs[cell["stream"].split("/")[0], cell["changed"]].append((cell, as_it_comes[run]))
+        if cell["changed"] and run(cell) in runs:
+            changed[cell["stream"].split("/")[0], cell["changed"]].append(cell)
     return [
         {
             "data": data, "recipe": recipe, "runs": len(found),
-            **{of: [float(np.mean([gains([c], of).mean() for c in side])) for side in zip(*found)]
+            **{of: dict(zip(("more", "low", "high"), interval(differences(found, as_it_comes, of))))
                for of in ("adapted", "retrieval_adapted")},
-            "forgetting": [float(np.mean([rise(c) for c in side])) for side in zip(*found)],
+            "forgetting": [
+                float(np.mean([rise(c) for c in side]))
+                for side in (found, [c for c in as_it_comes if run(c) in set(map(run, found))])
+            ],
         }
-        for (data, recipe), found in sorted(pairs.items())
+        for (data, recipe), found in sorted(changed.items())
     ]
 
 
@@ -100,15 +128,16 @@ def rise(cell: dict) -> float:
 
 def series(cells: list[dict], along: str, values: Sequence[int], bins: int, default: str) -> list[dict]:
     """The adapter's mean gain at each value of one of a cell's fields, `along`, and all else as it is: a row for each
-    stream and policy that was run with all of the values; first seed."""
+    stream and method that was run with all of the values; first seed."""
     as_it_is = {"bins": bins, "paraphrases": 0, "fifths": FIFTHS, "seed": 0, "eoe_reading": "token"}
     del as_it_is[along]
     found = defaultdict(dict)
     for cell in competing(cells, default, **as_it_is):
-        found[cell["stream"], cell["policy"]][cell[along]] = float(gains([cell]).mean())
+        method = label({**cell, "paraphrases": 0})
+        found[cell["stream"], method][cell[along]] = float(gains([cell]).mean())
     return [
-        {"stream": stream, "policy": policy, "gains": [points[value] for value in values]}
-        for (stream, policy), points in sorted(found.items())
+        {"stream": stream, "method": method, "gains": [points[value] for value in values]}
+        for (stream, method), points in sorted(found.items())
         if points.keys() >= set(values)
     ]
 
@@ -120,7 +149,7 @@ def summarize(cells: list[dict], against: str = "random") -> list[dict]:
         groups[cell["stream"], cell["bins"], label(cell)].append(cell)
     rows = []
     for (stream, bins, name), members in groups.items():
-        gain, low, high = interval(gains(members))
+        gain, low, high = interval([gains(members)])
         row = {
             "stream": stream, "bins": bins, "method": name, "changed": members[0]["changed"],
             "paraphrases": members[0]["paraphrases"],
@@ -131,10 +160,11 @@ def summarize(cells: list[dict], against: str = "random") -> list[dict]:
         }
         peers = groups.get((stream, bins, against))
         if peers and name != against:
-            row["over"], row["over_low"], row["over_high"] = difference(members, peers)
-        for more in ("retrieval", "retrieval_adapted"):
-            if chosen := [m for m in members if more in m]:
-                row[more] = float(gains(chosen, more).mean())
+            if both := differences(members, peers):
+                row["over"], row["over_low"], row["over_high"] = interval(both)
+        if chosen := [m for m in members if "retrieval" in m]:
+            row["retrieval"] = float(gains(chosen, "retrieval").mean())
+            row["both"], row["both_low"], row["both_high"] = interval([gains(chosen, "retrieval_adapted")])
         if chosen := [m for m in members if "rouge_base" in m]:
             row |= {k: float(np.mean([m["rouge_adapted"][k] for m in chosen])) for k in ("rouge1", "rougeL")}
             row["rouge1_base"] = float(np.mean([m["rouge_base"]["rouge1"] for m in chosen]))
@@ -159,41 +189,52 @@ def compare(cells: list[dict], bins: int, default: str) -> list[dict]:
         return [c for c in found if c["stream"].split("/")[0] == name]
 
     return [
-        _compare(name, of(name, plain), default) | _synthesis(of(name, reworded), _by_run(of(name, plain), default))
+        _compare(name, of(name, plain), default)
+        | _synthesis(of(name, reworded), [c for c in of(name, plain) if c["policy"] == default])
         for name in sorted({c["stream"].split("/")[0] for c in plain})
     ]
 
 
 def overall(cells: list[dict], bins: int, default: str) -> list[dict]:
     """Each policy's mean gain with the usual training, over the streams that all of them were run on, a stream counting
-    once; the last row is the product as it comes."""
+    once; the last row is the product as it comes. `less` than the `default` policy, with an interval for which streams
+    are drawn anew."""
     found = {policy: [c for c in _plain(alike(cells, bins, USUAL)) if c["policy"] == policy]
              for policy in (default, *BASELINES)}
     rows = {label_of(policy): members for policy, members in found.items()}
     rows[f"{label_of(default)}, as it comes"] = [c for c in _plain(alike(cells, bins)) if c["policy"] == default]
     streams = sorted(set.intersection(*({c["stream"] for c in members} for members in rows.values())))
+    if not streams:
+        return []
 
-    def mean(members: list[dict], of: str) -> float:
-        return float(np.mean([gains([c for c in members if c["stream"] == s], of).mean() for s in streams]))
+    def means(members: list[dict], of: str) -> np.ndarray:
+        return np.array([gains([c for c in members if c["stream"] == s], of).mean() for s in streams])
 
-    measures = ("adapted", "retrieval", "retrieval_adapted")
-    return [
-        {"method": name, "streams": len(streams), **{of: mean(members, of) for of in measures}}
-        for name, members in rows.items()
-        if streams
-    ]
+    measures, told = ("adapted", "retrieval", "retrieval_adapted"), []
+    for name, members in rows.items():
+        row = {"method": name, "streams": len(streams), **{of: float(means(members, of).mean()) for of in measures}}
+        more = means(members, "retrieval_adapted") - means(found[default], "retrieval_adapted")
+        if name != label_of(default):
+            row |= dict(zip(("more", "low", "high"), interval([more[None]])))
+        told.append(row)
+    return told
 
 
 def ceiling(cells: list[dict], bins: int, default: str) -> list[dict]:
-    """What all exchanges answered are worth beside the product's buffer, both with adapter and retrieval and as many
-    training rows, for each stream that was run so."""
-    found = _plain(competing(cells, default, bins=bins, eoe_reading="token"))
+    """What all exchanges answered are worth beside the product's buffer, both with adapter and retrieval, for each
+    stream that was run so: after as many training rows (the usual training), and after as many passes (as it comes).
+    """
     rows = []
-    for stream in sorted({c["stream"] for c in found if c["policy"] == "all_data"}):
-        whole, ours = ([c for c in found if (c["stream"], c["policy"]) == (stream, p)] for p in ("all_data", default))
-        if {c["seed"] for c in whole} & {c["seed"] for c in ours}:
-            more, low, high = difference(whole, ours, "retrieval_adapted")
-            rows.append({"stream": stream, "asked": whole[0]["asked"], "more": more, "low": low, "high": high})
+    for after, changed in (("as many rows", USUAL), ("as many passes", "")):
+        found = _plain(alike(cells, bins, changed))
+        ours = [c for c in found if c["policy"] == default]
+        for stream in sorted({c["stream"] for c in found if c["policy"] == "all_data"}):
+            everything = [c for c in found if (c["stream"], c["policy"]) == (stream, "all_data")]
+            row = {"stream": stream, "after": after, "asked": everything[0]["asked"]}
+            for of in ("adapted", "retrieval_adapted"):
+                if both := differences(everything, ours, of):
+                    rows += [row] if row not in rows else []
+                    row[of] = dict(zip(("more", "low", "high"), interval(both)))
     return rows
 
 
@@ -202,42 +243,29 @@ def _plain(cells: list[dict]) -> list[dict]:
     return [c for c in cells if not c["paraphrases"] and "retrieval_adapted" in c]
 
 
-def _synthesis(reworded: list[dict], plain: dict[tuple[str, int], dict]) -> dict:
+def _synthesis(reworded: list[dict], plain: list[dict]) -> dict:
     """What paraphrases add to the adapter's gain, over the runs that were made with and without; {} for none."""
-    pairs = [(c, plain[c["stream"], c["seed"]]) for c in reworded if (c["stream"], c["seed"]) in plain]
-    if not pairs:
-        return {}
-    more = _pooled([c for c, _ in pairs], "adapted") - _pooled([c for _, c in pairs], "adapted")
-    return dict(zip(("synthesis", "synthesis_low", "synthesis_high"), interval(more[None])))
+    both = differences(reworded, plain)
+    return dict(zip(("synthesis", "synthesis_low", "synthesis_high"), interval(both))) if both else {}
 
 
 def _compare(name: str, cells: list[dict], default: str) -> dict:
-    by_policy = {policy: _by_run(cells, policy) for policy in (default, *BASELINES)}
-    runs = sorted(set.intersection(*(set(found) for found in by_policy.values() if found)))
-    chosen = {policy: [found[run] for run in runs] for policy, found in by_policy.items() if found}
-    baselines = [policy for policy in chosen if policy != default]
+    by_policy = {policy: [c for c in cells if c["policy"] == policy] for policy in (default, *BASELINES)}
+    runs = set.intersection(*({run(c) for c in found} for found in by_policy.values() if found))
+    chosen = {policy: [c for c in found if run(c) in runs] for policy, found in by_policy.items() if found}
+    baselines, ours = [policy for policy in chosen if policy != default], chosen[default]
     best, equipped = (
-        max(baselines, key=lambda policy: _pooled(chosen[policy], of).mean()) for of in ("adapted", "retrieval_adapted")
+        max(baselines, key=lambda policy: pooled(by_stream(chosen[policy], of)))
+        for of in ("adapted", "retrieval_adapted")
     )
-    ours, other = _pooled(chosen[default], "retrieval_adapted"), _pooled(chosen[best], "adapted")
-    more, low, high = interval((ours - other)[None])
-    same, same_low, same_high = interval((ours - _pooled(chosen[equipped], "retrieval_adapted"))[None])
-    base = {c["stream"]: c["base"] for c in chosen[default]}
+    more, low, high = interval(differences(ours, chosen[best], "retrieval_adapted", "adapted"))
+    same, same_low, same_high = interval(differences(ours, chosen[equipped], "retrieval_adapted"))
+    base = {c["stream"]: c["base"] for c in ours}
     return {
-        "data": name, "users": len(base), "runs": len(runs), "best": best,
+        "data": name, "streams": len(base), "runs": len(runs), "best": best, "equipped": equipped,
         "base": float(np.concatenate([*base.values()]).mean()),
-        "best_gain": float(other.mean()), "adapter": float(_pooled(chosen[default], "adapted").mean()),
-        "retrieval": float(_pooled(chosen[default], "retrieval").mean()), "ours": float(ours.mean()),
+        "best_gain": pooled(by_stream(chosen[best])), "adapter": pooled(by_stream(ours)),
+        "retrieval": pooled(by_stream(ours, "retrieval")), "ours": pooled(by_stream(ours, "retrieval_adapted")),
         "more": more, "low": low, "high": high, "same": same, "same_low": same_low, "same_high": same_high,
-        "forgetting": float(np.mean([rise(c) for c in chosen[default]])),
+        "forgetting": float(np.mean([rise(c) for c in ours])),
     }
-
-
-def _by_run(cells: list[dict], policy: str) -> dict[tuple[str, int], dict]:
-    return {(c["stream"], c["seed"]): c for c in cells if c["policy"] == policy}
-
-
-def _pooled(cells: list[dict], of: str) -> np.ndarray:
-    """The gain at each held-out exchange of all users, one vector; an exchange's is the mean of its seeds."""
-    streams = sorted({c["stream"] for c in cells})
-    return np.concatenate([gains([c for c in cells if c["stream"] == s], of).mean(axis=0) for s in streams])

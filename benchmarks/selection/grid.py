@@ -7,7 +7,7 @@ from idletune.settings import Settings
 
 from .cells import Cell
 from .gains import BASELINES, FIFTHS, SYNTHESIS, USUAL
-from .streams import FEW, STREAMS
+from .streams import FEW, FRESH, STREAMS
 
 OURS = Settings().policy
 OTHERS = ("diverse", "all_data", "eoe", "dss", "idd")
@@ -37,18 +37,19 @@ def quick_cells() -> list[Cell]:
 
 
 def all_cells() -> list[Cell]:
-    """The grid, the most telling part first: every data set, synthesis, users one by one, further seeds; then other
-    policies, settings and sizes; further seeds of the rest last."""
+    """The grid, the most telling part first: every data set, synthesis, users one by one, streams that no setting was
+    chosen on, further seeds; then other policies, settings and sizes; further seeds of the rest last."""
     users, further = [stream for stream in STREAMS if stream not in FEW], range(1, SEEDS)
     both = (OURS, "random")
     synthesis = [cell(s, p, paraphrases=k) for k, p, s in product(PARAPHRASES[1:], both, FEW)]
     recipes = [cell(s, OURS, measures_more=True, changed=r) for r, s in product(RECIPES, FEW)]
     others = [cell(s, p, measures_more=True) for p, s in product(OTHERS, FEW)]
     others += [cell(s, "all_three", eoe_reading="histogram", measures_more=True) for s in FEW]
+    others += [cell(s, "all_data", measures_more=True, changed="") for s in FEW]
     curves = [cell(s, p, fifths=n) for p, s, n in product(both, FEW, range(1, FIFTHS))]
     sizes = [cell(s, p, bins=bins) for bins, p, s in product(SIZES, both, FEW) if bins != BINS]
     first = headline(FEW) + [cell(s, OURS, paraphrases=SYNTHESIS) for s in FEW]
-    first += headline(users) + headline(FEW, further)
+    first += headline(users) + headline(FRESH) + headline(FEW, further)
     rest = headline(users, further) + [cell(s, p, n) for s, p, n in product(FEW, OTHERS, further)]
     return list(dict.fromkeys(first + curves + synthesis + others + sizes + recipes + rest))
 

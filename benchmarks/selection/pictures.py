@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from .gains import label_of
-
 
 def draw(rows: list[dict], path: Path, columns: int = 5) -> None:
     """The gains of each stream as points with their intervals; rings where retrieval was there as well.
@@ -42,27 +40,28 @@ def _draw_stream(axes, rows: list[dict], methods: list[str]) -> None:
         at = methods.index(r["method"])
         axes.plot([r["low"], r["high"]], [at, at], color="tab:blue")
         axes.plot(r["gain"], at, "o", color="tab:blue", label="adapter")
-        if "retrieval_adapted" in r:
-            axes.plot(r["retrieval_adapted"], at, "o", mfc="none", color="tab:orange", label="with retrieval")
+        if "both" in r:
+            axes.plot([r["both_low"], r["both_high"]], [at - 0.25] * 2, color="tab:orange", linewidth=1)
+            axes.plot(r["both"], at - 0.25, "o", mfc="white", color="tab:orange", label="with retrieval")
     axes.axvline(0, color="0.7", linewidth=1)
 
 
 def draw_series(followed: list[dict], values: Sequence[int], name: str, path: Path) -> None:
-    """A small picture for each stream: the adapter's gain at each value of what `name` says, a line a policy."""
+    """A small picture for each stream: the adapter's gain at each value of what `name` says, a line a method."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    streams, policies = (sorted({curve[name] for curve in followed}) for name in ("stream", "policy"))
+    streams, methods = (sorted({curve[name] for curve in followed}) for name in ("stream", "method"))
     figure, grid = pyplot.subplots(
         1, len(streams), figsize=(2 + 2.4 * len(streams), 3), squeeze=False, layout="constrained"
     )
     for axes, stream in zip(grid.flat, streams):
         there = [curve for curve in followed if curve["stream"] == stream]
         for curve in there:
-            color = f"C{policies.index(curve['policy'])}"
-            axes.plot(range(len(values)), curve["gains"], "o-", color=color, label=label_of(curve["policy"]))
+            color = f"C{methods.index(curve['method'])}"
+            axes.plot(range(len(values)), curve["gains"], "o-", color=color, label=curve["method"])
         axes.set(title=stream.strip("/"), xlabel=name, xticks=range(len(values)), xticklabels=values)
         axes.set_ylim(0, 1.1 * max(max(curve["gains"]) for curve in there))
     grid[0][0].set_ylabel("nats per token")

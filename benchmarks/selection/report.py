@@ -5,7 +5,19 @@ from pathlib import Path
 from .gains import FIFTHS, USUAL, ceiling, compare, overall, recipes, series, summarize, whole
 from .grid import BINS, OURS, PARAPHRASES, SIZES
 from .pictures import draw, draw_series
+from .streams import FRESH
 from .tables import ceiling_table, comparison, overall_table, recipe_table, series_table, table
+
+LEGEND = """Made by `make bench-selection`. A *stream* is up to 200 exchanges in source order, of one user where the
+data set tells users apart (ubuntu irc). Four fifths pass through the product's buffer of so many *bins*, beside the
+base model's own replies; the exchanges it keeps at the end are answered (*asked*) with the real responses, and an
+adapter is trained on them. A *gain* is by how many nats per token the loss on the last fifth's responses falls below
+the untouched base's: with the adapter, with *retrieval* (the nearest kept answers before the question) or with
+*both*. *As it comes* is the product with all its settings; a policy's bare name stands for the usual training, on
+answers alone, in as many rows. The *best baseline* is the policy, chosen afterwards by its gain, whose adapter does
+best. Intervals are of a paired bootstrap that draws streams, seeds and exchanges anew (one stream or one seed leaves
+nothing to draw there); differences are over the runs, a stream and a seed, that both sides have. *General loss* is by
+how much the adapter raises the loss on general text. Every run's figures are in `selection_cells.jsonl`."""
 
 # a cell's field: (its values, what they are)
 SERIES = {
@@ -18,9 +30,12 @@ SERIES = {
 def figures(cells: list[dict]) -> dict:
     """Everything that the page tells, ready for JSON."""
     ended = whole(cells)
+    fresh = [cell for cell in ended if cell["stream"] in FRESH]
+    known = [cell for cell in ended if cell["stream"] not in FRESH]
     return {
-        "compared": compare(ended, BINS, OURS), "overall": overall(ended, BINS, OURS), "recipes": recipes(ended, BINS),
-        "ceiling": ceiling(ended, BINS, OURS),
+        "compared": compare(known, BINS, OURS), "overall": overall(known, BINS, OURS),
+        "fresh_compared": compare(fresh, BINS, OURS), "fresh_overall": overall(fresh, BINS, OURS),
+        "recipes": recipes(known, BINS, OURS), "ceiling": ceiling(known, BINS, OURS),
         "series": {along: series(cells, along, values, BINS, OURS) for along, (values, _) in SERIES.items()},
         "rows": summarize(ended),
     }
@@ -28,28 +43,28 @@ def figures(cells: list[dict]) -> dict:
 
 def page(found: dict) -> str:
     """Markdown; what no cells are there for is left out."""
-    parts = [
-        "# Selection and synthesis", "Made by `make bench-selection`; nats per token on the held-out fifth.",
-        comparison(found["compared"]),
-    ]
-    if policies := found["overall"]:
-        over = f"Mean gains over {policies[0]['streams']} streams, all but the last with the usual training:"
-        parts += [over, overall_table(policies)]
+    parts = ["# Selection and synthesis", LEGEND, comparison(found["compared"])]
+    if found["fresh_compared"]:
+        parts += ["## Streams that no setting was chosen on", comparison(found["fresh_compared"])]
+    for key, streams in (("overall", "streams"), ("fresh_overall", "streams that no setting was chosen on")):
+        if policies := found[key]:
+            over = f"Mean over {policies[0]['streams']} {streams}, all but the last with the usual training:"
+            parts += ["## Each policy", over, overall_table(policies)]
     if found["ceiling"]:
         parts += [
-            "All exchanges answered, with retrieval and as many training rows, beside our buffer on the same seeds:",
-            ceiling_table(found["ceiling"]),
+            "## All exchanges answered", "Beside our buffer, on the same seeds and with the same training, after as "
+            "many training rows or after as many passes over what there is:", ceiling_table(found["ceiling"]),
         ]
     if found["recipes"]:
         parts += [
-            "Other settings with the same answers, as many training rows each; the second figure is as it comes:",
+            "## Other settings", "With the same answers, as many training rows each, beside the product as it comes:",
             recipe_table(found["recipes"]),
         ]
     for along, (values, name) in SERIES.items():
         if followed := found["series"][along]:
-            parts += [f"The adapter's gain by {name}, first seed:", series_table(followed, values)]
+            parts += [f"## By {name}", "The adapter's gain, first seed:", series_table(followed, values)]
             parts += [f"![the same](selection-{along}.png)"]
-    return "\n\n".join([*parts, "All of them:", table(found["rows"])]) + "\n"
+    return "\n\n".join([*parts, "## All of them", table(found["rows"])]) + "\n"
 
 
 def pictures(found: dict, folder: Path) -> None:

@@ -2,6 +2,8 @@
 
 A stream is what a phone would have seen: questions in source order, the replies that the base model gave,
 their token embeddings. The last fifth is held out. Everything is kept in .cache/selection, by model and length.
+A stream is named DATASET/USER, or DATASET/+N for what follows a data set's first N exchanges. The product's settings
+were chosen on STREAMS; FRESH ones were first looked at after that.
 """
 
 import json
@@ -19,6 +21,10 @@ CACHE = Path(__file__).parents[2] / ".cache" / "selection"
 USERS = tuple(f"ubuntu_irc/irc_0{n}" for n in range(1, 9))
 FEW = ("ubuntu_irc/irc_04", "dolly/", "medquad/", "persona_chat/", "diasafety_safe/")  # one of each data set
 STREAMS = (*USERS, "dolly/", "medquad/", "persona_chat/", "diasafety_safe/")
+FRESH = (
+    *(f"ubuntu_irc/irc_{n:02}" for n in range(9, 17)), "dolly/+200", "medquad/+200", "persona_chat/+200",
+    "diasafety_safe/+200",
+)
 HELD_OUT_SHARE, REPLY_TOKENS, BATCH = 5, 40, 32
 
 
@@ -36,9 +42,10 @@ class Stream:
 
 
 def load_stream(name: str, length: int, model: BaseModel, bars, data: Path = DATA) -> Stream:
-    """The first `length` exchanges of DATASET/USER; the base model replies where the cache does not."""
+    """The first `length` exchanges of a stream; the base model replies where the cache does not."""
     dataset, user = name.split("/")
-    exchanges = read_exchanges(data / f"{dataset}.jsonl", user or None, length)
+    before = int(user) if user.startswith("+") else 0
+    exchanges = read_exchanges(data / f"{dataset}.jsonl", None if before else user or None, before + length)[before:]
     held = len(exchanges) // HELD_OUT_SHARE
     seen, held_out = exchanges[:-held], exchanges[-held:]
     path = CACHE / f"{model.sha256[:12]}-{name.strip('/').replace('/', '-')}-{length}-parts.npz"

@@ -1,8 +1,10 @@
 """What the selection benchmark makes of its cells, on cells whose gains are known."""
 
+import numpy as np
 import pytest
 from made_cells import cell
 
+from benchmarks.selection import gains
 from benchmarks.selection.gains import USUAL, ceiling, compare, label, overall, recipes, series, summarize, whole
 from benchmarks.selection.pictures import draw, draw_series
 from benchmarks.selection.tables import ceiling_table, comparison, overall_table, recipe_table, series_table, table
@@ -21,7 +23,7 @@ def test_a_row_tells_the_gain_its_interval_and_the_difference():
 def test_the_product_is_held_against_the_best_baseline():
     cells = [cell("recent_diverse", 0.3, 0.4), cell("random", 0.5, 0.1), cell("k_center", 0.4, 0.1)]
     (row,) = compare(cells, 32, "recent_diverse")
-    assert (row["best"], row["users"]) == ("random", 1)
+    assert (row["best"], row["equipped"], row["streams"]) == ("random", "random", 1)
     assert row["best_gain"] == pytest.approx(0.5, abs=0.01) and row["ours"] == pytest.approx(0.7, abs=0.01)
     assert row["more"] == pytest.approx(0.2, abs=0.01) and row["low"] > 0
     assert row["same"] == pytest.approx(0.1) and row["forgetting"] == pytest.approx(0.01)
@@ -43,12 +45,12 @@ def test_recipes_are_held_against_the_product_and_stay_out_of_its_figures():
     changed = [{**cell(policy, 0.5, 0.4), "changed": "rank=8"} for policy in ("recent_diverse", "fifo")]
     changed += [{**cell("recent_diverse", 0.5, 0.4, seed=1), "changed": "rank=8"}]
     plain += [cell("recent_diverse", 0.2, 0.1, seed=1)]
-    (row,) = recipes([*changed, *plain], 32)
+    (row,) = recipes([*changed, *plain], 32, "recent_diverse")
     assert (row["data"], row["recipe"], row["runs"]) == ("dolly", "rank=8", 2)
-    other, as_it_comes = row["adapted"]
-    assert other - as_it_comes == pytest.approx(0.25) and row["forgetting"] == pytest.approx([0.01, 0.01])
-    assert "| dolly | rank=8 | 2 | 0.49" in recipe_table([row])
-    assert recipes(plain, 32) == []
+    assert row["adapted"]["more"] == pytest.approx(0.25) and row["forgetting"] == pytest.approx([0.01, 0.01])
+    assert row["adapted"]["low"] == pytest.approx(0.2) and row["adapted"]["high"] == pytest.approx(0.3)
+    assert "| dolly | rank=8 | 2 | +0.250 (+0.200 .. +0.300) |" in recipe_table([row])
+    assert recipes(plain, 32, "recent_diverse") == []
     assert compare([*changed, *plain[:2]], 32, "recent_diverse")[0]["adapter"] == pytest.approx(0.3, abs=0.01)
 
 
@@ -64,16 +66,20 @@ def test_policies_are_compared_over_the_streams_that_all_have():
     assert rows[2]["adapted"] == pytest.approx(1.0, abs=0.01) and rows[2]["retrieval_adapted"] == pytest.approx(1.1)
     assert rows[-1]["method"] == "ours (recent, diverse), as it comes"
     assert rows[-1]["retrieval_adapted"] == pytest.approx(1.3)
+    assert "more" not in rows[0] and (rows[2]["more"], rows[2]["low"]) == pytest.approx((0.3, 0.3))
     assert "| random | " in overall_table(rows) and overall(extra, 32, "recent_diverse") == []
 
 
 def test_all_answers_are_held_against_the_buffer_on_the_same_seeds():
     ours = [cell("recent_diverse", 0.3, 0.1), cell("recent_diverse", 9.0, seed=1)]
-    ours += [cell("recent_diverse", 1.0, stream="x/")]
-    (row,) = ceiling([*ours, {**cell("all_data", 0.5, 0.1), "asked": 160}], 32, "recent_diverse")
-    assert (row["stream"], row["asked"]) == ("dolly/", 160)
-    assert row["more"] == pytest.approx(0.2) and row["low"] == pytest.approx(0.2)
-    assert "| dolly | 160 | +0.200 (+0.200 .. +0.200) |" in ceiling_table([row])
+    ours += [cell("recent_diverse", 1.0, stream="x/"), cell("recent_diverse", 0.2, 0.1, changed=USUAL)]
+    rows, passes = ({**cell("all_data", gain, 0.2, changed=c), "asked": 160} for gain, c in ((0.5, USUAL), (0.7, "")))
+    few, many = ceiling([*ours, rows, passes], 32, "recent_diverse")
+    assert (few["stream"], few["asked"]) == ("dolly/", 160)
+    assert (few["after"], many["after"]) == ("as many rows", "as many passes")
+    assert (few["adapted"]["more"], many["adapted"]["more"]) == pytest.approx((0.3, 0.4))
+    assert (few["retrieval_adapted"]["low"], many["retrieval_adapted"]["low"]) == pytest.approx((0.4, 0.5))
+    assert "| dolly | 160 | as many rows | +0.300 (+0.300 .. +0.300) | +0.400" in ceiling_table([few])
     assert ceiling(ours, 32, "recent_diverse") == []
 
 
@@ -81,7 +87,7 @@ def test_users_of_a_data_set_count_together_and_only_runs_that_all_have():
     cells = [cell(p, 0.4, 0.1, f"ubuntu_irc/irc_0{u}") for p in ("recent_diverse", "random") for u in (1, 2)]
     cells += [cell("recent_diverse", 9.0, 0.1, "ubuntu_irc/irc_03")]  # its baseline has not run yet
     (row,) = compare(cells, 32, "recent_diverse")
-    assert (row["users"], row["runs"]) == (2, 2) and row["adapter"] == pytest.approx(0.4, abs=0.01)
+    assert (row["streams"], row["runs"]) == (2, 2) and row["adapter"] == pytest.approx(0.4, abs=0.01)
 
 
 def test_a_user_with_more_seeds_weighs_no_more():
@@ -93,6 +99,17 @@ def test_a_user_with_more_seeds_weighs_no_more():
     alone = [compare([c for c in cells if c["stream"] == s], 32, "recent_diverse")[0] for s in ("irc/1", "irc/2")]
     assert row["base"] == pytest.approx((alone[0]["base"] + alone[1]["base"]) / 2)
     assert row["ours"] == pytest.approx((alone[0]["ours"] + alone[1]["ours"]) / 2)
+
+
+def test_an_interval_draws_streams_seeds_and_exchanges():
+    rng, exchanges = np.random.default_rng(0), 400
+    noise = 0.01 * rng.standard_normal((5, exchanges))
+    users = [1.0 + noise, 2.0 + noise]
+    assert gains.interval(users[:1])[0] == pytest.approx(1.0, abs=0.01)
+    assert np.ptp(gains.interval(users[:1])[1:]) < 0.01  # one user's exchanges are alike
+    assert np.ptp(gains.interval(users)[1:]) == pytest.approx(1.0, abs=0.05)  # users are not
+    seeds = [np.linspace(0, 1, 5)[:, None] + noise]
+    assert 0.4 < np.ptp(gains.interval(seeds)[1:]) < 0.8  # nor are these seeds: 4 * sd / sqrt(5) = 0.6
 
 
 def test_the_picture_takes_as_many_lines_as_it_needs(tmp_path):

@@ -1,16 +1,40 @@
-"""The page of the selection benchmark, from cells of known gains."""
+"""The page of the selection benchmark, from cells of known gains; the file of the cells."""
+
+import json
+import sys
+from pathlib import Path
 
 from made_cells import cell
 
 from benchmarks.selection.report import figures, page, pictures
+
+sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
+
+import selection_quality  # noqa: E402
 
 
 def test_the_page_tells_what_there_are_cells_for(tmp_path):
     both = [cell(policy, 0.3, 0.1) for policy in ("recent_diverse", "random")]
     found = figures(both)
     assert "fifths of the stream" not in page(found) and "Other settings" not in page(found)
+    assert "no setting was chosen on" not in page(found)
     followed = [{**cell("random", 0.1 * n), "fifths": n} for n in range(1, 5)]
     found = figures([*both, *followed, {**cell("recent_diverse", 0.4, 0.1), "changed": "rank=8"}])
     assert "fifths of the stream" in page(found) and "| dolly | rank=8 |" in page(found)
+    fresh = [cell(policy, 0.3, 0.1, "dolly/+200") for policy in ("recent_diverse", "random")]
+    found = figures([*both, *followed, *fresh])
+    assert [row["runs"] for row in (*found["compared"], *found["fresh_compared"])] == [1, 1]
+    assert "no setting was chosen on" in page(found)
     pictures(found, tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"selection.png", "selection-fifths.png"}
+
+
+def test_a_line_that_a_kill_has_cut_costs_its_cell_alone(tmp_path, monkeypatch):
+    file = tmp_path / "cells.jsonl"
+    monkeypatch.setattr(selection_quality, "CELLS", file)
+    file.write_text('{"key": "first"}\n{"key": "cut", "losses": {"a": 1}')
+    for _ in range(2):
+        selection_quality.end_last_line(file)
+    with open(file, "a") as out:
+        out.write(json.dumps({"key": "next"}) + "\n")
+    assert [*selection_quality.done_cells()] == ["first", "next"]
