@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from idletune.schedule import termux
 from idletune.selection.buffer import Buffer
 from idletune.selection.policies import make_policy
 from idletune.state.annotation import AnnotationQueue
+from idletune.state.keyring import make_key
 from idletune.state.store import Store
 from termux_programs import TermuxPrograms, press
 
@@ -24,9 +26,10 @@ ANY_HOUR = ("--set", "quiet_from=0", "--set", "quiet_until=0")
 
 
 @pytest.fixture
-def phone(tmp_path, monkeypatch):
+def phone(tmp_path, monkeypatch, tiny_path):
     phone = TermuxPrograms(tmp_path / "termux")
     monkeypatch.setenv("PATH", f"{phone.bin}:{os.environ['PATH']}")
+    monkeypatch.setenv("IDLETUNE_MODEL", str(tiny_path))
     return phone
 
 
@@ -34,9 +37,9 @@ def phone(tmp_path, monkeypatch):
 def asked(home):
     """A home with two questions to put; returns the open store."""
     with Store(home) as store:
-        buffer = Buffer(store, make_policy("fifo"), 8, hidden=4)
+        buffer = Buffer(store, make_policy("fifo"), 8, hidden=64)
         for question in ("what is bread?", "how long does an egg boil?"):
-            embedding, scores = np.eye(4, dtype=np.float32)[0], Scores(1, 1, 1)
+            embedding, scores = np.eye(64, dtype=np.float32)[0], Scores(1, 1, 1)
             buffer.offer(DialogueSet(question, "a 'reply' $(date)", "work", embedding, scores))
         AnnotationQueue(store).refill()
         yield store
@@ -71,16 +74,53 @@ def test_what_android_refuses_is_said(phone, home, monkeypatch, capsys):
 
 def test_a_home_that_a_button_could_not_name_is_refused(phone, tmp_path):
     with pytest.raises(UsageError, match="use another --home"):
-        termux.install(tmp_path / "$REPLY")
+        termux.install(tmp_path / "$REPLY", [])
 
 
-def test_the_job_runs_as_android_starts_it(phone, home, tiny_path, monkeypatch):
-    """No arguments and hardly any environment; what it needs is in the script."""
-    monkeypatch.setenv("IDLETUNE_MODEL", str(tiny_path))
+def start(home, job):
+    """Run a job as Android does: no arguments, hardly any environment, nobody who reads what it says."""
+    done = subprocess.run([home / "termux" / job], env={}, cwd="/", capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("", "")
+    return termux.last_runs(home)[job]["said"]
+
+
+def test_the_jobs_go_by_the_options_they_were_installed_with(phone, home, tmp_path, tiny_path, monkeypatch):
+    monkeypatch.delenv("IDLETUNE_MODEL")
+    monkeypatch.chdir(tmp_path)
+    key = make_key(tmp_path / "it's a key")
+    options = ["--model", os.path.relpath(tiny_path), "--key-file", "it's a key", "--set", "new_answers=7"]
+    assert main(["termux", "install", *options]) == 0
+    with Store(home, key=key) as store:
+        assert store.encrypted
+    assert start(home, "learn") == "not learning: 0 new answers; learning starts at 7"
+    assert start(home, "ask") == "no question now" and not phone.wakes()
+
+
+def test_what_would_not_start_at_night_is_not_installed(phone, home, tmp_path, monkeypatch, capsys):
+    assert main(["termux", "install", "--backend", "onnx"]) == 2 and "no base.onnx" in capsys.readouterr().err
+    monkeypatch.delenv("IDLETUNE_MODEL")
+    monkeypatch.chdir(tmp_path)
+    assert main(["termux", "install"]) == 2 and "name a GGUF file with --model" in capsys.readouterr().err
+    assert not phone.jobs()
+
+
+def test_what_a_job_said_last_is_in_the_status(phone, home, tmp_path, tiny_path, capsys):
+    model = shutil.copy(tiny_path, tmp_path / "model.gguf")
+    main(["termux", "install", "--model", str(model)])
+    assert not termux.last_runs(home)
+    model.unlink()
+    assert "no base model at" in start(home, "learn")
+    capsys.readouterr()
+    main(["status"])
+    page = capsys.readouterr().out
+    assert "job learn" in page and "idletune: no base model at" in page and "job ask" not in page
+
+
+def test_a_killed_job_lets_the_phone_sleep_and_says_so(phone, home):
     main(["termux", "install"])
-    done = subprocess.run([home / "termux" / "learn"], env={}, cwd="/", capture_output=True, text=True)
-    assert done.returncode == 0 and "0 new answers; learning starts at 5" in done.stdout, done.stderr
-    assert not phone.wakes()
+    script = home / "termux" / "learn"
+    script.write_text(script.read_text().replace(f"{sys.executable} -m", "sh -c 'kill -9 $$'"))
+    assert start(home, "learn").endswith("killed by signal 9") and phone.wakes() == ["termux-wake-unlock"]
 
 
 def test_wake_lock_around_a_block(phone):
