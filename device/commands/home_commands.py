@@ -2,7 +2,7 @@
 
 from ..errors import UsageError
 from ..learning.adapters import Adapters
-from ..state.home import erase
+from ..state.home import check_home, erase, links_in
 from ..state.keyring import make_key, read_key
 from ..state.privacy import export_data, forget
 from .given import home_of, settings_of, store_of
@@ -23,6 +23,7 @@ def export_my_data(arguments) -> None:
 
 def erase_home(arguments) -> None:
     home = home_of(arguments)
+    check_home(home)
     if not arguments.yes:
         try:
             answer = input(f"erase everything IdleTune keeps in {home}, for good? Type erase: ")
@@ -30,7 +31,10 @@ def erase_home(arguments) -> None:
             answer = ""
         if answer.strip() != "erase":
             raise UsageError("nothing was erased; type erase, or give --yes")
+    led_elsewhere = {path: path.resolve() for path in links_in(home)}
     print(f"erased {len(erase(home))} files in {home}")
+    for link, place in led_elsewhere.items():
+        print(f"{link} was a link; what it led to is still there: {place}")
 
 
 def rotate_key(arguments) -> None:
