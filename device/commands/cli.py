@@ -79,7 +79,10 @@ def _replay(arguments, exchanges, picture: Path | None) -> None:
 
 def chat(arguments) -> None:
     with open_runtime(arguments) as runtime:
-        ChatLoop(runtime).run()
+        try:
+            ChatLoop(runtime).run()
+        finally:  # its question may have been answered or forgotten here
+            termux.take_down(runtime.store.home)
 
 
 def serve(arguments) -> None:

@@ -46,6 +46,8 @@ def ask(home: Path, settings: Settings, notify: bool) -> None:
     with open_store(home, settings) as store:
         prompt = _queue(store, settings).next()
         if prompt is None:
+            if notify:  # what was shown may be answered or forgotten by now
+                termux.take_down(home)
             print("no question now")
         elif notify:
             termux.show(prompt, home)
@@ -64,9 +66,10 @@ def answer(home: Path, settings: Settings, verdict: str, prompt_id: int, notify:
             still_open = next((p for p in queue.pending() if p.id == prompt_id), None) if notify else None
             if still_open:
                 termux.show(still_open, home, note=str(error))
+            elif notify:
+                termux.take_down(home)
             raise
-    if notify:
-        termux.take_down()
+    termux.take_down(home)
 
 
 def _take(queue: AnnotationQueue, verdict: str, prompt_id: int, notify: bool) -> None:

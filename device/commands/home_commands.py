@@ -1,7 +1,10 @@
 """Commands on the state itself: forget, export, erase, another key. They need no model."""
 
+from pathlib import Path
+
 from ..errors import UsageError
 from ..learning.adapters import Adapters
+from ..schedule import termux
 from ..state.home import check_home, erase, links_in
 from ..state.keyring import make_key, read_key
 from ..state.privacy import export_data, forget
@@ -10,6 +13,7 @@ from .given import home_of, settings_of, store_of
 
 def forget_set(arguments) -> None:
     with store_of(arguments) as store:
+        termux.take_down(store.home)  # it may show what is forgotten
         dropped = forget(store, Adapters(store, base_sha256=""), arguments.id)
     versions = f", and adapter {', '.join(map(str, dropped))} with it; the rest is learned anew" if dropped else ""
     print(f"forgotten{versions}")
@@ -31,10 +35,20 @@ def erase_home(arguments) -> None:
             answer = ""
         if answer.strip() != "erase":
             raise UsageError("nothing was erased; type erase, or give --yes")
+    _remove_jobs(home)
     led_elsewhere = {path: path.resolve() for path in links_in(home)}
     print(f"erased {len(erase(home))} files in {home}")
     for link, place in led_elsewhere.items():
         print(f"{link} was a link; what it led to is still there: {place}")
+
+
+def _remove_jobs(home: Path) -> None:
+    """The jobs in Termux would start missing scripts for ever. That they cannot be removed keeps nothing from going."""
+    if termux.is_installed(home):
+        try:
+            termux.remove(home)
+        except UsageError as error:
+            print(f"the jobs in Termux are still there ({error}); then: idletune termux remove")
 
 
 def rotate_key(arguments) -> None:

@@ -77,10 +77,14 @@ def install(home: Path, options: list[str]) -> str:
 
 def remove(home: Path) -> None:
     """Undo `install`: jobs, notification and scripts. What was learned and answered stays."""
+    take_down(home)
     for job in (LEARN_JOB, ASK_JOB):
         run(["termux-job-scheduler", "--cancel", "--job-id", job])
-    take_down()
     shutil.rmtree(scripts_folder(home), ignore_errors=True)
+
+
+def is_installed(home: Path) -> bool:
+    return scripts_folder(home).is_dir()
 
 
 def scripts_folder(home: Path) -> Path:
@@ -123,8 +127,10 @@ def show(prompt: Prompt, home: Path, note: str = "") -> None:
     run(command, input=f"{_plain(note)}\n{shown}" if note else shown)
 
 
-def take_down() -> None:
-    output_of(["termux-notification-remove", NOTIFICATION])
+def take_down(home: Path) -> None:
+    """Take the question off the screen; one that is still open comes again with the next `ask`."""
+    if is_installed(home):
+        output_of(["termux-notification-remove", NOTIFICATION])
 
 
 def action(home: Path, verdict: str, prompt_id: int) -> str:

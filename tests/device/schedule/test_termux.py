@@ -181,6 +181,49 @@ def test_no_question_no_notification(phone, home, capsys):
     assert "no question now" in capsys.readouterr().out and phone.notification() is None
 
 
+@pytest.fixture
+def shown(phone, asked):
+    """A phone that shows the question about the egg."""
+    main(["termux", "install"])
+    main(["ask", "--notify", *ANY_HOUR])
+    assert "egg" in phone.notification()["content"]
+    return phone
+
+
+def test_what_is_forgotten_leaves_the_screen(shown):
+    assert main(["forget", "2"]) == 0 and shown.notification() is None
+    main(["ask", "--notify", *ANY_HOUR])
+    assert "bread" in shown.notification()["content"]
+
+
+@pytest.mark.parametrize("command", [["ask", "--notify", *ANY_HOUR], ["answer", "--notify", "skip", "2"]])
+def test_what_another_program_answered_leaves_the_screen(shown, asked, command):
+    queue = AnnotationQueue(asked, quiet_from=0, quiet_until=0)
+    for prompt in queue.pending():
+        queue.dismiss(prompt.id)
+    main(command)
+    assert shown.notification() is None
+
+
+def test_what_is_answered_in_a_terminal_or_after_a_chat_leaves_the_screen(shown, monkeypatch):
+    assert main(["answer", "skip", "2"]) == 0 and shown.notification() is None
+    main(["ask", "--notify", *ANY_HOUR])
+    assert shown.notification()
+    monkeypatch.setattr(sys, "stdin", io.StringIO("/forget 1\n"))
+    assert main(["chat"]) == 0 and shown.notification() is None
+
+
+def test_erasing_takes_the_jobs_and_the_question_along(shown, home):
+    assert main(["erase", "--yes"]) == 0
+    assert not shown.jobs() and shown.notification() is None and not home.exists()
+
+
+def test_a_termux_that_does_not_answer_keeps_nothing_from_being_erased(shown, home, capsys):
+    (shown.bin / "termux-job-scheduler").write_text("#!/bin/sh\nexit 1\n")
+    assert main(["erase", "--yes"]) == 0 and not home.exists()
+    assert "the jobs in Termux are still there (termux-job-scheduler did not work" in capsys.readouterr().out
+
+
 def test_asking_and_answering_without_notifications(asked, capsys, monkeypatch):
     assert main(["ask", *ANY_HOUR]) == 0
     assert "2: about 'how long does an egg boil?'" in capsys.readouterr().out
