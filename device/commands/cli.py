@@ -210,7 +210,9 @@ def _command(commands, name: str, run, help: str) -> argparse.ArgumentParser:
     command.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="change a setting; may be repeated"
     )
-    command.add_argument("--key-file", metavar="FILE", help="key of an encrypted home (short for --set key_file=FILE)")
+    command.add_argument(
+        "--key-file", type=Path, metavar="FILE", help="key of an encrypted home (short for --set key_file=FILE)"
+    )
     command.set_defaults(run=run)
     return command
 

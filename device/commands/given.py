@@ -55,6 +55,6 @@ def _changes(arguments) -> dict[str, str]:
     changes = dict(pair.split("=", 1) if "=" in pair else (pair, "") for pair in arguments.set)
     if getattr(arguments, "policy", None):
         changes["policy"] = arguments.policy
-    if arguments.key_file:
-        changes["key_file"] = arguments.key_file
+    if arguments.key_file is not None:
+        changes["key_file"] = str(arguments.key_file)
     return changes
