@@ -58,3 +58,5 @@ def rotate_key(arguments) -> None:
     print(f"encrypted with the key in {new}; without it nothing can be read: keep a copy elsewhere")
     if settings.key_file != str(new):
         print(f"from now on give --key-file {new}, or put key_file into {home_of(arguments) / 'settings.json'}")
+    if termux.is_installed(home_of(arguments)):
+        print(f"the jobs in Termux still have the old key: idletune termux install --key-file {new}")

@@ -96,6 +96,15 @@ def test_the_jobs_go_by_the_options_they_were_installed_with(phone, home, tmp_pa
     assert start(home, "ask") == "no question now" and not phone.wakes()
 
 
+def test_another_key_is_said_to_want_other_jobs(phone, home, tmp_path, capsys):
+    main(["status"])
+    main(["rotate-key", "--new-key-file", str(tmp_path / "first")])
+    assert "jobs in Termux" not in capsys.readouterr().out
+    main(["termux", "install", "--key-file", str(tmp_path / "first")])
+    main(["rotate-key", "--key-file", str(tmp_path / "first"), "--new-key-file", str(tmp_path / "second")])
+    assert f"idletune termux install --key-file {tmp_path / 'second'}" in capsys.readouterr().out
+
+
 def test_what_would_not_start_at_night_is_not_installed(phone, home, tmp_path, monkeypatch, capsys):
     assert main(["termux", "install", "--backend", "onnx"]) == 2 and "no base.onnx" in capsys.readouterr().err
     monkeypatch.delenv("IDLETUNE_MODEL")
