@@ -73,7 +73,9 @@ class Runtime:
         )
         self.store = None
         try:
-            self.store = Store(home, clock, key=key or (read_key(Path(s.key_file)) if s.key_file else None))
+            if key is None and s.key_file:
+                key = read_key(Path(s.key_file))
+            self.store = Store(home, clock, key=key)
             vars(self).update(self._parts(s, lexicons))
             if not is_learning(self.store.home):  # else its candidate is another process's, in the gate
                 self.adapters.drop_unfinished()

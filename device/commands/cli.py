@@ -26,7 +26,7 @@ from ..simulation.simulation import simulate
 from ..simulation.timeline import draw_timeline
 from . import device_commands, home_commands, show
 from .chat_loop import ChatLoop
-from .given import home_of, model_of, open_runtime, settings_of
+from .given import home_of, model_of, open_runtime, options_of, settings_of
 from .picture import draw
 
 DEMO_BINS = 64  # the story is short: with 128 bins nothing would ever be replaced
@@ -79,7 +79,10 @@ def _replay(arguments, exchanges, picture: Path | None) -> None:
 
 def chat(arguments) -> None:
     with open_runtime(arguments) as runtime:
-        ChatLoop(runtime).run()
+        try:
+            ChatLoop(runtime).run()
+        finally:  # its question may have been answered or forgotten here
+            termux.take_down(runtime.store.home)
 
 
 def serve(arguments) -> None:
@@ -92,16 +95,16 @@ def serve(arguments) -> None:
 
 def status(arguments) -> None:
     with open_runtime(arguments) as runtime:
-        facts = runtime.status()
+        facts = {**runtime.status(), "jobs": termux.last_runs(runtime.store.home)}
     print(json.dumps(facts, indent=1) if arguments.json else show.status_page(facts))
 
 
 def tick(arguments) -> None:
-    device_commands.tick(home_of(arguments), model_of(arguments), settings_of(arguments))
+    device_commands.tick(home_of(arguments), model_of(arguments), settings_of(arguments), arguments.backend)
 
 
 def watch(arguments) -> None:
-    device_commands.watch_device(home_of(arguments), model_of(arguments), settings_of(arguments))
+    device_commands.watch_device(home_of(arguments), model_of(arguments), settings_of(arguments), arguments.backend)
 
 
 def ask(arguments) -> None:
@@ -116,7 +119,8 @@ def answer(arguments) -> None:
 
 def termux_jobs(arguments) -> None:
     if arguments.action == "install":
-        print(termux.install(home_of(arguments)))
+        open_runtime(arguments).close()  # what does not start now would not start at night, unseen
+        print(termux.install(home_of(arguments), options_of(arguments)))
     else:
         termux.remove(home_of(arguments))
 
@@ -174,7 +178,7 @@ def _device_commands(commands) -> None:
     command.add_argument("verdict", choices=("good", "edit", "skip", "never"))
     command.add_argument("prompt", type=_count, help="the question's number")
     command.add_argument("--notify", action="store_true", help="from an Android notification's button (Termux)")
-    command = _command(commands, "termux", termux_jobs, "set up, or remove, the jobs in Termux")
+    command = _command(commands, "termux", termux_jobs, "set up the jobs in Termux, with these options, or remove them")
     command.add_argument("action", choices=("install", "remove"))
     command = _command(commands, "simulate", simulate_month, "a month of a made-up phone: windows, slices, questions")
     command.add_argument("--days", type=_count, default=30, help="how many days (default 30)")
@@ -206,7 +210,9 @@ def _command(commands, name: str, run, help: str) -> argparse.ArgumentParser:
     command.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="change a setting; may be repeated"
     )
-    command.add_argument("--key-file", metavar="FILE", help="key of an encrypted home (short for --set key_file=FILE)")
+    command.add_argument(
+        "--key-file", type=Path, metavar="FILE", help="key of an encrypted home (short for --set key_file=FILE)"
+    )
     command.set_defaults(run=run)
     return command
 

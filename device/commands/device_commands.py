@@ -23,13 +23,13 @@ from ..state.store import Store, open_store
 WATCH_SECONDS = 60.0
 
 
-def tick(home: Path, model: Path, settings: Settings) -> None:
+def tick(home: Path, model: Path, settings: Settings, backend: str) -> None:
     """One look, and a slice if the window is open."""
     with _scheduler(home, settings) as scheduler:
-        print(scheduler.tick(_learner(home, model, settings)))
+        print(scheduler.tick(_learner(home, model, settings, backend)))
 
 
-def watch_device(home: Path, model: Path, settings: Settings) -> None:
+def watch_device(home: Path, model: Path, settings: Settings, backend: str) -> None:
     """Look every minute until it is interrupted."""
     with _scheduler(home, settings) as scheduler:
         def sleep(seconds: float) -> None:
@@ -37,7 +37,8 @@ def watch_device(home: Path, model: Path, settings: Settings) -> None:
             while time.monotonic() < end and not scheduler.interrupted:
                 time.sleep(0.2)
 
-        watch(scheduler, _learner(home, model, settings), sleep, WATCH_SECONDS, lambda line: print(line, flush=True))
+        learn = _learner(home, model, settings, backend)
+        watch(scheduler, learn, sleep, WATCH_SECONDS, lambda line: print(line, flush=True))
 
 
 def ask(home: Path, settings: Settings, notify: bool) -> None:
@@ -45,9 +46,12 @@ def ask(home: Path, settings: Settings, notify: bool) -> None:
     with open_store(home, settings) as store:
         prompt = _queue(store, settings).next()
         if prompt is None:
+            if notify:  # what was shown may be answered or forgotten by now
+                termux.take_down(home)
             print("no question now")
         elif notify:
             termux.show(prompt, home)
+            print(f"question {prompt.id} is shown")
         else:
             print(f"{prompt.id}: about {prompt.question!r} it said {prompt.reply!r}")
 
@@ -62,9 +66,10 @@ def answer(home: Path, settings: Settings, verdict: str, prompt_id: int, notify:
             still_open = next((p for p in queue.pending() if p.id == prompt_id), None) if notify else None
             if still_open:
                 termux.show(still_open, home, note=str(error))
+            elif notify:
+                termux.take_down(home)
             raise
-    if notify:
-        termux.take_down()
+    termux.take_down(home)
 
 
 def _take(queue: AnnotationQueue, verdict: str, prompt_id: int, notify: bool) -> None:
@@ -80,9 +85,9 @@ def _queue(store: Store, settings: Settings) -> AnnotationQueue:
     return AnnotationQueue(store, s.daily_limit, s.quiet_from, s.quiet_until, bin_bytes=s.bin_bytes)
 
 
-def _learner(home: Path, model: Path, settings: Settings):
+def _learner(home: Path, model: Path, settings: Settings, backend: str):
     def learn(should_stop) -> str:
-        with Runtime(home, model, settings) as runtime:
+        with Runtime(home, model, settings, backend=backend) as runtime:
             return runtime.learn_slice(should_stop, Progress)
 
     return learn

@@ -10,6 +10,7 @@ from ..settings import Settings, load_settings, parse_setting
 from ..state.store import FILE_NAME, Store, open_store
 
 DEFAULT_MODEL = Path(".cache/models/smollm2-135m-instruct-q4_1.gguf")
+PATHS = ("lexicons", "key_file")  # settings that are paths
 
 
 def open_runtime(arguments) -> Runtime:
@@ -19,12 +20,15 @@ def open_runtime(arguments) -> Runtime:
 def settings_of(arguments) -> Settings:
     """Defaults, then the home's settings.json, then the command line."""
     settings = Settings(**load_settings(home_of(arguments) / "settings.json"))
-    changes = dict(pair.split("=", 1) if "=" in pair else (pair, "") for pair in arguments.set)
-    if getattr(arguments, "policy", None):
-        changes["policy"] = arguments.policy
-    if arguments.key_file:
-        changes["key_file"] = arguments.key_file
-    return replace(settings, **{name: parse_setting(name, text) for name, text in changes.items()})
+    return replace(settings, **{name: parse_setting(name, text) for name, text in _changes(arguments).items()})
+
+
+def options_of(arguments) -> list[str]:
+    """The options as they were given, for commands that are started later and in another folder."""
+    options = ["--model", str(model_of(arguments).resolve()), "--backend", arguments.backend]
+    for name, text in _changes(arguments).items():
+        options += ["--set", f"{name}={Path(text).resolve() if text and name in PATHS else text}"]
+    return options
 
 
 def store_of(arguments) -> Store:
@@ -44,3 +48,13 @@ def model_of(arguments) -> Path:
     if not path.is_file():
         raise UsageError(f"no base model at {path}; run make model, or name a GGUF file with --model")
     return path
+
+
+def _changes(arguments) -> dict[str, str]:
+    """The settings given on the command line, by name, as text."""
+    changes = dict(pair.split("=", 1) if "=" in pair else (pair, "") for pair in arguments.set)
+    if getattr(arguments, "policy", None):
+        changes["policy"] = arguments.policy
+    if arguments.key_file is not None:
+        changes["key_file"] = str(arguments.key_file)
+    return changes

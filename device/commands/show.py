@@ -53,6 +53,7 @@ def status_page(facts: dict) -> str:
         ("learning now", _learning(facts["learning"])),
         ("last slice", _slice(facts["learning"]["last"])),
         ("last learned", _learned(learned) if learned else "never"),
+        *((f"job {name}", f"{_at(run['at'])}: {run['said']}") for name, run in facts.get("jobs", {}).items()),
     ]
     return "\n".join(f"{name:14}{value}" for name, value in rows)
 

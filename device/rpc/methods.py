@@ -62,10 +62,10 @@ def version(call: Call) -> dict:
     path("model", "a GGUF file, or the folder of a bundle"),
     path("home", "the folder the state lives in; made if there is none"),
     object_("settings", "settings that go before those kept in the home; not kept", required=False),
-    text("key", "32 bytes in Base64 that encrypt the state", required=False, longest=64),
+    text("key", "32 bytes in Base64 that encrypt the state; left out: none", required=False, longest=64),
     text("backend", "what answers", required=False, choices=tuple(BACKENDS)),
 ), (path("home", "the folder in use"), path("model", "the GGUF file in use")))
-def open_(call: Call, model: str, home: str, settings: dict | None = None, key: str = "",
+def open_(call: Call, model: str, home: str, settings: dict | None = None, key: str | None = None,
           backend: str = BACKENDS[0]) -> dict:
     """Load the model and open the state; takes from a part of a second to many, by the model's size."""
     try:  # only here, so that a process that never opens anything loads no numerical library
@@ -76,8 +76,8 @@ def open_(call: Call, model: str, home: str, settings: dict | None = None, key: 
     def make() -> "Runtime":
         kept = load_settings(Path(home) / "settings.json")
         return Runtime(
-            Path(home), _gguf(model), _settings({**kept, **(settings or {})}), key=_key(key) if key else None,
-            backend=backend,
+            Path(home), _gguf(model), _settings({**kept, **(settings or {})}),
+            key=None if key is None else _key(key), backend=backend,
         )
 
     runtime = call.session.open(make)

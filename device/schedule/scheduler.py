@@ -163,13 +163,17 @@ class _Watch:
 
 
 def watch(scheduler: Scheduler, learn: Callable, sleep: Callable[[float], None], every: float, say: Callable) -> None:
-    """Tick for ever, saying what happened where it differs from the time before."""
+    """Tick for ever, saying what happened where it differs from the time before; a tick that fails is one of many."""
     said = None
     while not scheduler.interrupted:
-        tick = scheduler.tick(learn)
-        if (tick.decision.code, tick.outcome) != said or tick.outcome:
-            say(str(tick))
-        said = tick.decision.code, tick.outcome
+        try:
+            tick = scheduler.tick(learn)
+            code, outcome, line = tick.decision.code, tick.outcome, str(tick)
+        except IdleTuneError as error:
+            code, outcome, line = str(error), "", f"not learning: {error}"
+        if (code, outcome) != said or outcome:
+            say(line)
+        said = code, outcome
         if not scheduler.interrupted:
             sleep(every)
 

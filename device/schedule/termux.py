@@ -1,7 +1,8 @@
 """IdleTune on Android by way of Termux: two jobs, a wake lock, and questions as notifications.
 
 - Android starts a job's script and forgets it: no time limit, no stop when the phone is unplugged. So the
-  learning job is `idletune tick`, which looks after itself.
+  learning job is `idletune tick`, which looks after itself. Nobody sees what a job prints, so that of its last
+  run is kept in a file, for `idletune status`.
 - A typed answer is the user's, or of whoever holds the phone: Termux:API puts it between double quotes into
   a shell command line, escaping nothing but double quotes. Here it lands in a quoted heredoc, which the
   shell reads not a character of, and never in an argument list. The heredoc's end begins with a double
@@ -30,19 +31,21 @@ LEARN_JOB, ASK_JOB = "7701", "7702"
 LEARN_PERIOD_MS, ASK_PERIOD_MS = 15 * 60_000, 60 * 60_000  # 15 minutes is Android's least
 NOTIFICATION = "idletune-question"
 LONGEST_SHOWN = 600  # characters of the question and of the reply
-KEPT_VARIABLES = "PATH", "IDLETUNE_MODEL", "LLAMA_CPP_LIB_PATH", "LD_LIBRARY_PATH", "PYTHONPATH"
+KEPT_VARIABLES = "PATH", "LLAMA_CPP_LIB_PATH", "LD_LIBRARY_PATH", "PYTHONPATH"
+JOBS = "learn", "ask"  # scripts that Android starts
 REPLY, MARK = "$REPLY", ">"
 
 LEARN = """\
 # One look, and a slice of learning if the window is open. A killed slice leaves the wake lock held.
-{idletune} tick
-[ $? -le 128 ] || termux-wake-unlock
+{idletune} tick {options} >{log} 2>&1
+code=$?
+[ $code -le 128 ] || {{ termux-wake-unlock; echo "killed by signal $((code - 128))" >>{log}; }}
 """
 ASK = """\
-exec {idletune} ask --notify
+exec {idletune} ask --notify {options} >{log} 2>&1
 """
 ANSWER = """\
-exec {idletune} answer --notify "$@"
+exec {idletune} answer --notify {options} "$@"
 """
 
 
@@ -50,9 +53,10 @@ def available() -> bool:
     return shutil.which("termux-job-scheduler") is not None
 
 
-def install(home: Path) -> str:
+def install(home: Path, options: list[str]) -> str:
     """Write the scripts into `home`/termux and schedule the jobs; says what was scheduled.
 
+    `options` (--model, --set ...) go to each command of the scripts; paths in them must be absolute.
     A second call replaces what the first did. Raises UsageError where Termux:API is missing or refuses.
     """
     missing = [name for name in PROGRAMS if not shutil.which(name)]
@@ -63,7 +67,7 @@ def install(home: Path) -> str:
     folder = scripts_folder(home)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for name, body in (("learn", LEARN), ("ask", ASK), ("answer", ANSWER)):
-        _write_script(folder / name, body, home)
+        _write_script(folder / name, body, home, options)
     always = ["--persisted", "true", "--network", "none"]
     charging = [*always, "--charging", "true", "--period-ms", str(LEARN_PERIOD_MS)]
     told = [_schedule(LEARN_JOB, folder / "learn", charging)]
@@ -73,14 +77,29 @@ def install(home: Path) -> str:
 
 def remove(home: Path) -> None:
     """Undo `install`: jobs, notification and scripts. What was learned and answered stays."""
+    take_down(home)
     for job in (LEARN_JOB, ASK_JOB):
         run(["termux-job-scheduler", "--cancel", "--job-id", job])
-    take_down()
     shutil.rmtree(scripts_folder(home), ignore_errors=True)
+
+
+def is_installed(home: Path) -> bool:
+    return scripts_folder(home).is_dir()
 
 
 def scripts_folder(home: Path) -> Path:
     return home.resolve() / "termux"
+
+
+def last_runs(home: Path) -> dict[str, dict]:
+    """When each of the JOBS last ran (`at`, seconds since 1970) and the last line it printed (`said`)."""
+    found = {}
+    for name in JOBS:
+        log = _log(scripts_folder(home) / name)
+        if log.is_file():
+            lines = log.read_text(encoding="utf-8", errors="replace").strip().split("\n")
+            found[name] = {"at": log.stat().st_mtime, "said": lines[-1]}
+    return found
 
 
 @contextmanager
@@ -108,8 +127,10 @@ def show(prompt: Prompt, home: Path, note: str = "") -> None:
     run(command, input=f"{_plain(note)}\n{shown}" if note else shown)
 
 
-def take_down() -> None:
-    output_of(["termux-notification-remove", NOTIFICATION])
+def take_down(home: Path) -> None:
+    """Take the question off the screen; one that is still open comes again with the next `ask`."""
+    if is_installed(home):
+        output_of(["termux-notification-remove", NOTIFICATION])
 
 
 def action(home: Path, verdict: str, prompt_id: int) -> str:
@@ -134,16 +155,22 @@ def typed_text(spliced: str) -> str:
     return typed[len(start) : -1].replace('\\"', '"')
 
 
-def _write_script(path: Path, body: str, home: Path) -> None:
+def _log(script: Path) -> Path:
+    return script.with_suffix(".log")
+
+
+def _write_script(path: Path, body: str, home: Path, options: list[str]) -> None:
     """Termux starts scripts with another environment than the one we run in now; so they bring it along."""
     shell = shutil.which("sh") or "/bin/sh"
     kept = {name: os.environ[name] for name in KEPT_VARIABLES if os.environ.get(name)}
     exports = "\n".join(
         f"export {name}={shlex.quote(value)}" for name, value in {**kept, "IDLETUNE_HOME": str(home.resolve())}.items()
     )
-    idletune = f"{shlex.quote(sys.executable)} -m idletune.commands.cli"
-    text = f"#!{shell}\n# Written by `idletune termux install`.\n{exports}\n{body.format(idletune=idletune)}"
-    path.write_text(text, encoding="utf-8")
+    body = body.format(
+        idletune=f"{shlex.quote(sys.executable)} -m idletune.commands.cli", options=shlex.join(options),
+        log=shlex.quote(str(_log(path))),
+    )
+    path.write_text(f"#!{shell}\n# Written by `idletune termux install`.\n{exports}\n{body}", encoding="utf-8")
     path.chmod(0o700)
 
 

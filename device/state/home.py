@@ -30,27 +30,51 @@ def make_home(home: Path) -> Path:
     return home
 
 
+def check_home(home: Path) -> None:
+    """UsageError unless the folder holds IdleTune's database: another program's files may have names like ours."""
+    if not home.is_dir():
+        raise UsageError(f"no home at {home}; name the one to erase with --home")
+    if not (home / DATABASE[0]).is_file():
+        raise UsageError(f"{home} holds no {DATABASE[0]}, so it is no home of IdleTune; name one with --home")
+
+
+def links_in(home: Path) -> list[Path]:
+    """What of ours in a home is a link: `erase` removes it, and leaves what it leads to."""
+    return [path for path in _own(home) if path.is_symlink()]
+
+
 def erase(home: Path) -> list[str]:
     """Overwrite and remove everything IdleTune keeps in a home, key and all; other files stay. Returns the names.
 
     Flash storage may keep old copies of overwritten blocks: only an encrypted home is gone beyond doubt, for
-    its data keys went with the database.
+    its data keys went with the database. That goes last: what a kill leaves is still a home, to be erased again.
+    UsageError for a folder that is no home, and for a file that cannot be removed.
     """
-    if not home.is_dir():
-        raise UsageError(f"no home at {home}; name the one to erase with --home")
-    files = [home / name for name in OWN_FILES if (home / name).is_file()]
-    files += [path for name in OWN_FOLDERS for path in sorted((home / name).rglob("*")) if path.is_file()]
-    for path in files:
-        _overwrite(path)
-        path.unlink()
-    for name in OWN_FOLDERS:
-        folders = sorted((path for path in (home / name).rglob("*") if path.is_dir()), reverse=True)
-        for folder in (*folders, home / name):
-            if folder.is_dir():
-                folder.rmdir()
-    if not any(home.iterdir()):
+    check_home(home)
+    erased = []
+    for path in _own(home):
+        try:
+            if path.is_dir() and not path.is_symlink():
+                path.rmdir()
+                continue
+            if path.is_file() and not path.is_symlink():
+                _overwrite(path)
+            path.unlink()
+        except OSError as error:
+            raise UsageError(f"cannot erase {path} ({error.strerror}); make it yours, then erase again") from None
+        erased.append(str(path.relative_to(home)))
+    if not any(home.iterdir()) and not home.is_symlink():
         home.rmdir()
-    return [str(path.relative_to(home)) for path in files]
+    return erased
+
+
+def _own(home: Path) -> list[Path]:
+    """All of ours in a home, a folder after what is in it, the database last. Links are not followed."""
+    found = []
+    for folder in (home / name for name in OWN_FOLDERS):
+        inside = [] if folder.is_symlink() else sorted(folder.rglob("*"), reverse=True)
+        found += [*inside, folder]
+    return [path for path in (*found, *(home / name for name in reversed(OWN_FILES))) if os.path.lexists(path)]
 
 
 def _close_to_others(home: Path) -> None:

@@ -9,7 +9,7 @@ The first key of a plain home is the same change, from no key.
 import os
 from pathlib import Path
 
-from ..errors import UsageError
+from ..errors import IdleTuneError, UsageError
 from .files import CHECKPOINT, Files
 from .sealing import (
     KEY_BYTES,
@@ -79,13 +79,20 @@ def open_sealer(store, key: bytes | None) -> Unsealed | Sealer:
 
 
 def rotate(store, key: bytes) -> None:
-    """Seal everything with a new data key that only `key` unwraps."""
+    """Seal everything with a new data key that only `key` unwraps.
+
+    An error whose text begins with "the new key is in force" came afterwards: the next start does the rest.
+    """
     checked_key(key)
     with store.transaction():
         sealer = _replace_data_key(store, key, store.sealer)
     store.sealer = sealer
-    finish(store)
-    store.scrub()
+    try:
+        finish(store)
+        store.scrub()
+    except IdleTuneError as error:
+        rest = "what is of the old key may still be in a file, until the next start"
+        raise type(error)(f"the new key is in force, keep it; {rest}: {error}") from None
 
 
 def finish(store) -> None:

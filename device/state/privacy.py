@@ -13,6 +13,7 @@ from .store import Store
 
 # Derived by the machine and of no use to a reader, or of no meaning outside of this home.
 LEFT_OUT = ("embedding", "question_embedding", "question_hash")
+JSON_COLUMNS = ("settings", "dialogue_set_ids", "losses", "detail")  # never the user's own words
 TABLES = ("dialogue_sets", "synthetic_sets", "prompts", "adapters", "events", "counters")
 
 
@@ -46,14 +47,23 @@ def forget(store: Store, adapters: Adapters, dialogue_set_id: int) -> list[int]:
 
 
 def export_data(store: Store, out: Path) -> int:
-    """Write everything that is kept of the user as readable JSON lines, for its owner only. Returns their number."""
+    """Write everything that is kept of the user as readable JSON lines, for its owner only. Returns their number.
+
+    UsageError when the file exists or cannot be written; half a file is not left behind.
+    """
     lines = [{"record": "settings", **load_settings(store.home / "settings.json")}, *_records(store)]
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
     try:
-        with open(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-            file.write(text)
+        descriptor = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as error:
         raise UsageError(f"cannot write {out} ({error.strerror}); name a file that does not exist yet") from None
+    try:
+        with open(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        out.unlink()
+        problem = f"cannot write {out} ({error.strerror}), it takes {len(text.encode()) // 1_000_000 + 1} MB"
+        raise UsageError(f"{problem}; free some storage, or name another place") from None
     return len(lines)
 
 
@@ -61,17 +71,13 @@ def _records(store: Store):
     for table in TABLES:
         for row in store.rows(f"SELECT * FROM {table}"):
             values = store.unseal(table, row["id"], row) if "question" in row.keys() else dict(row)
-            yield {"record": table, **{name: _plain(value) for name, value in values.items() if name not in LEFT_OUT}}
+            plain = {name: _plain(name, value) for name, value in values.items() if name not in LEFT_OUT}
+            yield {"record": table, **plain}
 
 
-def _plain(value):
-    """JSON kept in a text column as what it says."""
-    if isinstance(value, str) and value[:1] in ("{", "["):
-        try:
-            return json.loads(value)
-        except ValueError:
-            pass
-    return value
+def _plain(name: str, value):
+    """A column's value; JSON as what it says, but for a loss that is no number (NaN), which JSON cannot say."""
+    return json.loads(value, parse_constant=str) if name in JSON_COLUMNS else value
 
 
 def _is_known(store: Store, id: int) -> bool:

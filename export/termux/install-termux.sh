@@ -1,5 +1,6 @@
 #!/data/data/com.termux/files/usr/bin/sh
 # Installs IdleTune in Termux from the bundle this script lies in. Run: sh install-termux.sh
+# With an encrypted state already there: sh install-termux.sh --key-file FILE
 # Termux packages bring numpy, ONNX Runtime and llama.cpp; only small Python packages come through pip.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -31,17 +32,27 @@ fi
 
 LLAMA_CPP_LIB_PATH=$PREFIX/lib
 export LLAMA_CPP_LIB_PATH
-if [ -n "$backend" ] && ! idletune status --model "$model"; then backend=; fi
+if [ -n "$backend" ] && ! idletune status --model "$model" "$@"; then backend=; fi
 if [ -z "$backend" ]; then
     [ -d "$here/onnx" ] || fail "Termux's llama.cpp does not fit llama-cpp-python @LLAMA_CPP_PYTHON@; build the bundle with --onnx int4"
     backend=onnx
-    idletune status --model "$model" --backend onnx || fail "the bundle does not start; see the line above"
+    idletune status --model "$model" --backend onnx "$@" || fail "the bundle does not start; see the line above"
 fi
 
-cat > "$PREFIX/bin/idletune-chat" <<START
+# idletune with this bundle's model: idletune-phone COMMAND ...; and the command used most by a name of its own.
+cat > "$PREFIX/bin/idletune-phone" <<START
 #!$PREFIX/bin/sh
 export LLAMA_CPP_LIB_PATH=$PREFIX/lib
-exec idletune chat --model "$model" --backend $backend "\$@"
+[ \$# -gt 0 ] || exec idletune --help
+command=\$1
+shift
+exec idletune "\$command" --model "$model" --backend $backend "\$@"
 START
-chmod +x "$PREFIX/bin/idletune-chat"
+cat > "$PREFIX/bin/idletune-chat" <<START
+#!$PREFIX/bin/sh
+exec sh "$PREFIX/bin/idletune-phone" chat "\$@"
+START
+chmod +x "$PREFIX/bin/idletune-phone" "$PREFIX/bin/idletune-chat"
 echo "IdleTune is installed with $backend. Talk to it: idletune-chat"
+echo "Let it learn at night and ask by notifications (Termux:API): idletune-phone termux install"
+echo "Each takes --key-file FILE where the state is encrypted. What the nights brought: idletune-phone status"

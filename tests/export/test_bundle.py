@@ -147,6 +147,9 @@ def test_the_termux_installer(bundle, tmp_path, llama_fits):
         subprocess.run(["sh", launcher, "--set", "seed=1"], env=environment, check=True)
         started = f"idletune chat --model {installed}/bundle/base.gguf --backend llama.cpp --set seed=1"
         assert calls(commands)[-1] == started
+        subprocess.run(["sh", launcher.with_name("idletune-phone"), "termux", "install"], env=environment, check=True)
+        installed_jobs = f"idletune termux --model {installed}/bundle/base.gguf --backend llama.cpp install"
+        assert calls(commands)[-1] == installed_jobs
     else:
         assert done.returncode == 2 and "build the bundle with --onnx int4" in done.stderr
 

@@ -46,6 +46,12 @@ def test_bad_input_is_one_line_and_exit_code_2(capsys, tmp_path, tiny_path, conv
     assert "too few" in failed(capsys, "replay", conversation_file, "--limit", "4", "--model", tiny_path)
 
 
+def test_an_empty_key_file_is_no_key_left_out(capsys, tiny_path, home):
+    """As `--key-file "$KEY"` gives it where KEY is not set."""
+    assert "cannot read the key file" in failed(capsys, "status", "--model", tiny_path, "--key-file", "")
+    assert not (home / "idletune.db").exists()
+
+
 def test_an_unknown_command_is_wrong_use():
     with pytest.raises(SystemExit) as exit:
         main(["dance"])

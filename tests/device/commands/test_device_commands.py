@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 
 import pytest
 from idletune.commands import device_commands
@@ -52,6 +53,24 @@ def test_a_tick_learns_on_the_charger_and_not_off_it(phone, idletune):
     assert facts["learning"]["reason"] == "0 new answers; learning starts at 5"
     page = idletune("status")[1]
     assert "learning now  no: 0 new answers" in page and "last slice" in page
+
+
+def test_a_tick_learns_with_the_engine_that_was_asked_for(phone, idletune):
+    code, said = idletune("tick", "--backend", "onnx")
+    assert code == 2 and "no base.onnx" in said
+    assert "failed: no base.onnx" in idletune("status")[1]
+
+
+def test_the_installed_job_learns_in_an_encrypted_home(phone, idletune, home, tmp_path):
+    """From `termux install` to a new adapter, as Android starts the script."""
+    key = tmp_path / "key"
+    idletune("rotate-key", "--new-key-file", str(key))
+    assert idletune("termux", "install", "--key-file", str(key))[0] == 0
+    subprocess.run([home / "termux" / "learn"], env={}, cwd="/")
+    assert phone.wakes() == ["termux-wake-lock", "termux-wake-unlock"]
+    facts = json.loads(idletune("status", "--json", "--key-file", str(key))[1])
+    assert facts["encrypted"] and facts["adapter"]["version"] == 1
+    assert "promoted: held-out loss fell" in facts["jobs"]["learn"]["said"]
 
 
 def test_what_the_battery_program_does_not_tell_keeps_it_shut(phone, idletune):

@@ -123,6 +123,12 @@ def test_a_key_locks_the_home(opened):
     opened.call("open", **place, key=key)
 
 
+def test_an_empty_key_makes_no_plain_home(opened):
+    place = {"model": str(opened.model), "home": str(opened.home)}
+    assert "the key holds 0 bytes" in fails(-32001, opened.call, "open", **place, key="")
+    assert opened.call("status") == {"open": False}
+
+
 def test_what_cannot_be_opened_says_why(opened, tmp_path):
     home = {"home": str(tmp_path / "home")}
     assert "no" in fails(-32001, opened.call, "open", model=str(tmp_path / "none.gguf"), **home)

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 
 import numpy as np
@@ -206,6 +206,20 @@ def test_watch_says_what_changes(scheduler, clock, source):
 
     watch(scheduler, working(clock, 100), sleep, 60, said.append)
     assert "unknown: plugged" in said[0] and "learned for 100 s" in said[1] and len(said) < 12
+
+
+def test_watch_goes_on_after_a_failure_and_says_it_once(scheduler, clock, home):
+    said, elsewhere = [], ExitStack()
+    elsewhere.enter_context(learner_lock(home))
+
+    def sleep(seconds):
+        clock.advance(seconds)
+        if clock.now().wall > NIGHT + 300:
+            elsewhere.close()
+        scheduler.interrupted = clock.now().wall > NIGHT + 500
+
+    watch(scheduler, working(clock, 100), sleep, 60, said.append)
+    assert len(said) == 2 and f"process {os.getpid()}) is learning" in said[0] and "learned for 100 s" in said[1], said
 
 
 def test_a_second_learner_gets_one_clear_line(store):

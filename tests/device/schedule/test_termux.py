@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from idletune.schedule import termux
 from idletune.selection.buffer import Buffer
 from idletune.selection.policies import make_policy
 from idletune.state.annotation import AnnotationQueue
+from idletune.state.keyring import make_key
 from idletune.state.store import Store
 from termux_programs import TermuxPrograms, press
 
@@ -24,9 +26,10 @@ ANY_HOUR = ("--set", "quiet_from=0", "--set", "quiet_until=0")
 
 
 @pytest.fixture
-def phone(tmp_path, monkeypatch):
+def phone(tmp_path, monkeypatch, tiny_path):
     phone = TermuxPrograms(tmp_path / "termux")
     monkeypatch.setenv("PATH", f"{phone.bin}:{os.environ['PATH']}")
+    monkeypatch.setenv("IDLETUNE_MODEL", str(tiny_path))
     return phone
 
 
@@ -34,9 +37,9 @@ def phone(tmp_path, monkeypatch):
 def asked(home):
     """A home with two questions to put; returns the open store."""
     with Store(home) as store:
-        buffer = Buffer(store, make_policy("fifo"), 8, hidden=4)
+        buffer = Buffer(store, make_policy("fifo"), 8, hidden=64)
         for question in ("what is bread?", "how long does an egg boil?"):
-            embedding, scores = np.eye(4, dtype=np.float32)[0], Scores(1, 1, 1)
+            embedding, scores = np.eye(64, dtype=np.float32)[0], Scores(1, 1, 1)
             buffer.offer(DialogueSet(question, "a 'reply' $(date)", "work", embedding, scores))
         AnnotationQueue(store).refill()
         yield store
@@ -71,16 +74,62 @@ def test_what_android_refuses_is_said(phone, home, monkeypatch, capsys):
 
 def test_a_home_that_a_button_could_not_name_is_refused(phone, tmp_path):
     with pytest.raises(UsageError, match="use another --home"):
-        termux.install(tmp_path / "$REPLY")
+        termux.install(tmp_path / "$REPLY", [])
 
 
-def test_the_job_runs_as_android_starts_it(phone, home, tiny_path, monkeypatch):
-    """No arguments and hardly any environment; what it needs is in the script."""
-    monkeypatch.setenv("IDLETUNE_MODEL", str(tiny_path))
+def start(home, job):
+    """Run a job as Android does: no arguments, hardly any environment, nobody who reads what it says."""
+    done = subprocess.run([home / "termux" / job], env={}, cwd="/", capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("", "")
+    return termux.last_runs(home)[job]["said"]
+
+
+def test_the_jobs_go_by_the_options_they_were_installed_with(phone, home, tmp_path, tiny_path, monkeypatch):
+    monkeypatch.delenv("IDLETUNE_MODEL")
+    monkeypatch.chdir(tmp_path)
+    key = make_key(tmp_path / "it's a key")
+    options = ["--model", os.path.relpath(tiny_path), "--key-file", "it's a key", "--set", "new_answers=7"]
+    assert main(["termux", "install", *options]) == 0
+    with Store(home, key=key) as store:
+        assert store.encrypted
+    assert start(home, "learn") == "not learning: 0 new answers; learning starts at 7"
+    assert start(home, "ask") == "no question now" and not phone.wakes()
+
+
+def test_another_key_is_said_to_want_other_jobs(phone, home, tmp_path, capsys):
+    main(["status"])
+    main(["rotate-key", "--new-key-file", str(tmp_path / "first")])
+    assert "jobs in Termux" not in capsys.readouterr().out
+    main(["termux", "install", "--key-file", str(tmp_path / "first")])
+    main(["rotate-key", "--key-file", str(tmp_path / "first"), "--new-key-file", str(tmp_path / "second")])
+    assert f"idletune termux install --key-file {tmp_path / 'second'}" in capsys.readouterr().out
+
+
+def test_what_would_not_start_at_night_is_not_installed(phone, home, tmp_path, monkeypatch, capsys):
+    assert main(["termux", "install", "--backend", "onnx"]) == 2 and "no base.onnx" in capsys.readouterr().err
+    monkeypatch.delenv("IDLETUNE_MODEL")
+    monkeypatch.chdir(tmp_path)
+    assert main(["termux", "install"]) == 2 and "name a GGUF file with --model" in capsys.readouterr().err
+    assert not phone.jobs()
+
+
+def test_what_a_job_said_last_is_in_the_status(phone, home, tmp_path, tiny_path, capsys):
+    model = shutil.copy(tiny_path, tmp_path / "model.gguf")
+    main(["termux", "install", "--model", str(model)])
+    assert not termux.last_runs(home)
+    model.unlink()
+    assert "no base model at" in start(home, "learn")
+    capsys.readouterr()
+    main(["status"])
+    page = capsys.readouterr().out
+    assert "job learn" in page and "idletune: no base model at" in page and "job ask" not in page
+
+
+def test_a_killed_job_lets_the_phone_sleep_and_says_so(phone, home):
     main(["termux", "install"])
-    done = subprocess.run([home / "termux" / "learn"], env={}, cwd="/", capture_output=True, text=True)
-    assert done.returncode == 0 and "0 new answers; learning starts at 5" in done.stdout, done.stderr
-    assert not phone.wakes()
+    script = home / "termux" / "learn"
+    script.write_text(script.read_text().replace(f"{sys.executable} -m", "sh -c 'kill -9 $$'"))
+    assert start(home, "learn").endswith("killed by signal 9") and phone.wakes() == ["termux-wake-unlock"]
 
 
 def test_wake_lock_around_a_block(phone):
@@ -139,6 +188,49 @@ def test_no_question_no_notification(phone, home, capsys):
     main(["termux", "install"])
     assert main(["ask", "--notify", *ANY_HOUR]) == 0
     assert "no question now" in capsys.readouterr().out and phone.notification() is None
+
+
+@pytest.fixture
+def shown(phone, asked):
+    """A phone that shows the question about the egg."""
+    main(["termux", "install"])
+    main(["ask", "--notify", *ANY_HOUR])
+    assert "egg" in phone.notification()["content"]
+    return phone
+
+
+def test_what_is_forgotten_leaves_the_screen(shown):
+    assert main(["forget", "2"]) == 0 and shown.notification() is None
+    main(["ask", "--notify", *ANY_HOUR])
+    assert "bread" in shown.notification()["content"]
+
+
+@pytest.mark.parametrize("command", [["ask", "--notify", *ANY_HOUR], ["answer", "--notify", "skip", "2"]])
+def test_what_another_program_answered_leaves_the_screen(shown, asked, command):
+    queue = AnnotationQueue(asked, quiet_from=0, quiet_until=0)
+    for prompt in queue.pending():
+        queue.dismiss(prompt.id)
+    main(command)
+    assert shown.notification() is None
+
+
+def test_what_is_answered_in_a_terminal_or_after_a_chat_leaves_the_screen(shown, monkeypatch):
+    assert main(["answer", "skip", "2"]) == 0 and shown.notification() is None
+    main(["ask", "--notify", *ANY_HOUR])
+    assert shown.notification()
+    monkeypatch.setattr(sys, "stdin", io.StringIO("/forget 1\n"))
+    assert main(["chat"]) == 0 and shown.notification() is None
+
+
+def test_erasing_takes_the_jobs_and_the_question_along(shown, home):
+    assert main(["erase", "--yes"]) == 0
+    assert not shown.jobs() and shown.notification() is None and not home.exists()
+
+
+def test_a_termux_that_does_not_answer_keeps_nothing_from_being_erased(shown, home, capsys):
+    (shown.bin / "termux-job-scheduler").write_text("#!/bin/sh\nexit 1\n")
+    assert main(["erase", "--yes"]) == 0 and not home.exists()
+    assert "the jobs in Termux are still there (termux-job-scheduler did not work" in capsys.readouterr().out
 
 
 def test_asking_and_answering_without_notifications(asked, capsys, monkeypatch):

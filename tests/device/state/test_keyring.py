@@ -130,6 +130,18 @@ def test_another_process_with_the_old_key_writes_nothing(home):
         assert len(contents(store)[0]) == 5
 
 
+def test_a_change_that_cannot_remove_every_trace_says_that_the_new_key_is_in_force(home):
+    with Store(home, key=FIRST) as store:
+        fill(store)
+    with Store(home, key=FIRST) as store, Store(home, key=FIRST, busy_seconds=0.1) as other:
+        other.db.execute("BEGIN")
+        other.rows("SELECT * FROM dialogue_sets")  # a reader that keeps the log from being emptied
+        with pytest.raises(UsageError, match="the new key is in force, keep it; .* until the next start: .*close that"):
+            store.rotate_key(SECOND)
+    with Store(home, key=SECOND) as store:
+        assert len(contents(store)[0]) == 5 and not store.counter("scrub_owed")
+
+
 def test_processes_may_bring_the_first_key_at_once(home):
     with Store(home) as store:
         fill(store)

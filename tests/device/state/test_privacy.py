@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -198,6 +200,50 @@ def test_everything_kept_can_be_read(home, tmp_path, key):
     assert lines["settings"]["bins"] == 7 and lines["adapters"]["dialogue_set_ids"] == [1, 2]
     assert lines["dialogue_sets"]["question"] == "why, Jürgen?" and "Jürgen" in text
     assert "embedding" not in text and lines["events"]["detail"] == {"promoted": True}
+
+
+@pytest.mark.parametrize("written", ["[" * 5000, '{"a": 1, "a": 2}', "[NaN, 1e999]"])
+def test_what_the_user_wrote_is_exported_as_it_was_written(home, tmp_path, written):
+    with Store(home) as store:
+        with store.transaction() as db:
+            db.execute(
+                "INSERT INTO dialogue_sets (created, domain, eoe, dss, idd, embedding, question, reply)"
+                " VALUES (1, 'work', 0, 0, 0, x'00', ?, ?)", (written, written))
+        export_data(store, tmp_path / "out.jsonl")
+    line = json.loads((tmp_path / "out.jsonl").read_text().splitlines()[1])
+    assert (line["question"], line["reply"]) == (written, written)
+
+
+def test_every_line_of_an_export_is_strict_json(home, tmp_path):
+    with Store(home) as store:
+        store.log("gate", loss=float("nan"))
+        export_data(store, tmp_path / "out.jsonl")
+
+    def refuse(constant):
+        raise AssertionError(f"{constant} is no JSON")
+
+    for line in (tmp_path / "out.jsonl").read_text().splitlines():
+        json.loads(line, parse_constant=refuse)
+
+
+def test_a_full_disk_leaves_no_half_of_an_export(home, tmp_path):
+    """A limit on the size of files stands in for the disk."""
+    code = (
+        "import resource, signal, sys; from pathlib import Path; from idletune.state.store import Store\n"
+        "from idletune.state.privacy import export_data\n"
+        "with Store(sys.argv[1]) as store:\n"
+        "    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
+        "    export_data(store, Path(sys.argv[2]))\n"
+    )
+    with Store(home) as store, store.transaction() as db:
+        db.execute(
+            "INSERT INTO dialogue_sets (created, domain, eoe, dss, idd, embedding, question, reply)"
+            " VALUES (1, 'work', 0, 0, 0, x'00', ?, 'so')", ("plumbus " * 20_000,))
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(home), str(tmp_path / "out.jsonl")], capture_output=True, text=True
+    )
+    assert "it takes 1 MB; free some storage" in done.stderr and not (tmp_path / "out.jsonl").exists(), done.stderr
 
 
 def test_the_commands(home, tmp_path, capsys, tiny_path, monkeypatch):
