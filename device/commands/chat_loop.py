@@ -28,40 +28,49 @@ class ChatLoop:
 
     def run(self) -> None:
         self.write("Talk to it; /help lists the commands.\n")
-        while (line := self._ask("> ")) is not None and line not in ("/quit", "/exit"):
-            if line:
-                self.turn(line)
+        line = self._ask("> ")
+        while line is not None and line not in ("/quit", "/exit"):
+            line = self.turn(line) or self._ask("> ")
 
-    def turn(self, line: str) -> None:
-        """One line of the user's; an error of the user's is shown and the conversation goes on."""
+    def turn(self, line: str) -> str | None:
+        """One line of the user's; an error of the user's is shown and the conversation goes on.
+
+        Returns what the user said instead of answering a question: the next line.
+        """
         try:
             if line.startswith("/"):
                 self._command(line)
-            else:
+            elif line:
                 self.runtime.chat(line, on_text=self.write)
                 self.write("\n")
-                self.ask_prompt()
+                return self.ask_prompt()
         except IdleTuneError as error:
             self.write(f"{error}\n")
+        return None
 
-    def ask_prompt(self) -> None:
-        """Put the day's next question, if there is one."""
+    def ask_prompt(self) -> str | None:
+        """Put the day's next question, if there is one; returns what was said if it was no verdict.
+
+        Whoever is in the middle of a conversation may just go on: only the whole words count.
+        """
         prompt = self.runtime.next_prompt()
         if prompt is None:
-            return
+            return None
         self.write(f"\n   about {prompt.question!r} I said {prompt.reply!r}\n")
-        queue, choice = self.runtime.queue, (self._ask(ASKING) or "").lower()[:1]
-        if choice == "y":
+        queue, said = self.runtime.queue, self._ask(ASKING)
+        word = (said or "").lower()
+        if word in ("y", "yes"):
             queue.accept(prompt.id)
-        elif choice == "n":
-            better = self._ask("   better: ")
-            queue.edit(prompt.id, better or "")
-        elif choice == "s":
+        elif word in ("n", "no"):
+            queue.edit(prompt.id, self._ask("   better: ") or "")
+        elif word in ("s", "skip"):
             queue.dismiss(prompt.id)
-        elif choice == "v":
+        elif word in ("v", "never"):
             queue.never_ask(prompt.id)
         else:
             self.write("   I will ask again.\n")
+            return said
+        return None
 
     def train(self, _: str) -> None:
         report = self.runtime.learn(bars=Progress)

@@ -132,3 +132,15 @@ def test_the_terminal_conversation(open_runtime):
     for expected in ("learning starts at 5", "/forget takes the number", "no dialogue set 99", "nothing to roll back",
                      "no command /dance", "the base model alone", "question number"):
         assert expected in text
+
+
+def test_what_is_said_instead_of_a_verdict_is_the_next_message(open_runtime):
+    with open_runtime() as runtime:
+        observe(runtime, 2)
+        talk = ["hello bread", "You know what, that is wrong.", "So what about tomorrow?", "Nice", "Very funny"]
+        lines, written = iter([*talk, "/sets", "and now?", "never", "/quit"]), []
+        ChatLoop(runtime, read=lambda _: next(lines), write=written.append).run()
+        assert [turn["content"] for turn in runtime.history[::2]] == [*talk, "and now?"]
+        assert runtime.status()["answered"]["sets"] == 0
+        assert len(runtime.store.rows("SELECT * FROM never_ask")) == 1
+    assert "".join(written).count("I will ask again") == 5 and "question number 1" in "".join(written)
