@@ -77,7 +77,8 @@ class Runtime:
             vars(self).update(self._parts(s, lexicons))
             if not is_learning(self.store.home):  # else its candidate is another process's, in the gate
                 self.adapters.drop_unfinished()
-            self.history: list[dict] = []
+            self.history: list[dict] = []  # what can still be shown to the model
+            self.left_out = 0  # messages that went before it
             serve(self.model, self.adapters)
         except BaseException:
             self.close()
@@ -93,20 +94,16 @@ class Runtime:
         if not text.strip():
             raise UsageError("an empty message; write something")
         serve(self.model, self.adapters)  # another process may have learned, rolled back or forgotten
-        self.history.append({"role": "user", "content": text})
-        s = self.settings
-        try:
-            reply = self.model.chat(
-                self._messages(text), max_tokens=s.reply_tokens, temperature=s.temperature, top_p=s.top_p,
-                seed=s.seed + len(self.history), on_text=on_text, should_stop=should_stop,
-            )
-        except BaseException:
-            self.history.pop()
-            raise
+        s, shown, question = self.settings, self.retrieved(text), {"role": "user", "content": text}
+        reply = self.model.chat(
+            [*self._system(), *shown, *self.history, question], shown=len(shown), max_tokens=s.reply_tokens,
+            temperature=s.temperature, top_p=s.top_p, seed=s.seed + self.left_out + len(self.history) + 1,
+            on_text=on_text, should_stop=should_stop,
+        )
         if reply.stop == "asked":
-            self.history.pop()
             return reply
-        self.history.append({"role": "assistant", "content": reply.text})
+        self.history = [*self.history, question, {"role": "assistant", "content": reply.text}][reply.left_out :]
+        self.left_out += reply.left_out
         if reply.text.strip():
             self.observe(text, reply)
         return reply
@@ -244,7 +241,7 @@ class Runtime:
         return [name for name in AT_START if name in values and values[name] != known[name]]
 
     def new_conversation(self) -> None:
-        self.history.clear()
+        self.history, self.left_out = [], 0
         self.retrieval.new_conversation()
 
     def status(self) -> dict:
@@ -295,10 +292,8 @@ class Runtime:
     def _learning(self) -> Learning:
         return Learning(self.store, self.buffer, self.adapters, self.model, self.settings)
 
-    def _messages(self, text: str) -> list[dict]:
-        """What the model reads: the system message, retrieved exchanges, and the conversation up to `text`."""
-        system = [{"role": "system", "content": self.settings.system}] if self.settings.system else []
-        return system + self.retrieved(text) + self.history
+    def _system(self) -> list[dict]:
+        return [{"role": "system", "content": self.settings.system}] if self.settings.system else []
 
     def retrieved(self, text: str) -> list[dict]:
         """The answered exchanges that this message's conversation shows to the model, as turns; see Retrieval."""
