@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from .errors import UsageError
+from .errors import IdleTuneError, UsageError
 from .learning.adapters import Adapters, AdapterVersion, describe
 from .learning.night import ADOPTED, Learning, LearningReport, serve
 from .learning.refresh import refresh
@@ -89,7 +89,8 @@ class Runtime:
     ) -> Reply:
         """Answer one message of the conversation, streamed to `on_text`, and observe the exchange.
 
-        A reply that `should_stop` cut short (its stop is "asked") is neither remembered nor observed.
+        A reply that `should_stop` cut short (its stop is "asked") is neither remembered nor observed. An exchange that
+        cannot be observed is answered all the same: `unobserved` of the reply says why.
         """
         if not text.strip():
             raise UsageError("an empty message; write something")
@@ -104,8 +105,11 @@ class Runtime:
             return reply
         self.history = [*self.history, question, {"role": "assistant", "content": reply.text}][reply.left_out :]
         self.left_out += reply.left_out
-        if reply.text.strip():
-            self.observe(text, reply)
+        try:
+            if reply.text.strip():
+                self.observe(text, reply)
+        except IdleTuneError as error:  # larger than a bin, or no storage is left
+            reply.unobserved = str(error)
         return reply
 
     def observe(self, question: str, reply: Reply) -> Observation:

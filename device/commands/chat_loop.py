@@ -41,8 +41,8 @@ class ChatLoop:
             if line.startswith("/"):
                 self._command(line)
             elif line:
-                self.runtime.chat(line, on_text=self.write)
-                self.write("\n")
+                reply = self.runtime.chat(line, on_text=self.write)
+                self.write(f"\n   not kept: {reply.unobserved}\n" if reply.unobserved else "\n")
                 return self.ask_prompt()
         except IdleTuneError as error:
             self.write(f"{error}\n")

@@ -39,6 +39,7 @@ class Reply:
     stop: str  # "end" of the turn, "length", or "asked" to
     prompt_tokens: int
     left_out: int = 0  # the conversation's oldest messages for which the context had no room
+    unobserved: str = ""  # why the runtime could not observe the exchange
 
 
 @dataclass

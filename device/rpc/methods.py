@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import __version__
-from ..errors import UsageError
+from ..errors import IdleTuneError, UsageError
 from ..model.engines import BACKENDS
 from ..settings import Settings, load_settings
 from .errors import CANCELLED, ERRORS, INVALID_PARAMS, RpcError
@@ -98,9 +98,10 @@ def close(call: Call) -> dict:
     text("text", "the whole answer"), integer("tokens", "tokens of the answer"),
     integer("prompt_tokens", "tokens of the conversation it answers"),
     text("stop", "why it ended", choices=("end", "length")),
+    text("unobserved", "why the exchange could not be observed; there only then", required=False),
 ))
 def chat(call: Call, text: str, stream: bool = False, new_conversation: bool = False) -> dict:
-    """Answer one message of the conversation, and observe the exchange."""
+    """Answer one message of the conversation, and observe the exchange; what cannot be observed is answered, too."""
     key = next(_serial)
 
     def told(part: str) -> None:
@@ -113,9 +114,10 @@ def chat(call: Call, text: str, stream: bool = False, new_conversation: bool = F
         if reply.stop == "asked":
             raise RpcError(CANCELLED, f"the chat was cancelled after {len(reply.tokens)} tokens; nothing of it is kept")
         _announce_prompt(call, runtime)
-    return {
+    answered = {
         "text": reply.text, "tokens": len(reply.tokens), "prompt_tokens": reply.prompt_tokens, "stop": reply.stop,
     }
+    return {**answered, "unobserved": reply.unobserved} if reply.unobserved else answered
 
 
 @method("observe", (
@@ -339,7 +341,10 @@ def _described(prompt: "Prompt") -> dict:
 
 def _announce_prompt(call: Call, runtime: "Runtime") -> None:
     """Tell a question that has become due; each once, for it stays the due one until it is answered."""
-    due = runtime.next_prompt()
+    try:
+        due = runtime.next_prompt()
+    except IdleTuneError:  # no storage is left to note that it was asked: it waits, the call's own result does not
+        return
     if due and due.id != call.session.told_prompt:
         call.session.told_prompt = due.id
         call.dispatcher.announce("event.prompt", due.id, prompt=_described(due))

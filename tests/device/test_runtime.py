@@ -144,3 +144,12 @@ def test_what_is_said_instead_of_a_verdict_is_the_next_message(open_runtime):
         assert runtime.status()["answered"]["sets"] == 0
         assert len(runtime.store.rows("SELECT * FROM never_ask")) == 1
     assert "".join(written).count("I will ask again") == 5 and "question number 1" in "".join(written)
+
+
+def test_an_exchange_that_cannot_be_kept_is_answered_and_that_is_told(open_runtime):
+    with open_runtime(Settings(**{**vars(SETTINGS), "bin_bytes": 1024, "retrieve": 0, "seed": 3})) as runtime:
+        lines, written = iter(["bread " * 120, "/quit"]), []
+        ChatLoop(runtime, read=lambda _: next(lines), write=written.append).run()
+        assert [turn["role"] for turn in runtime.history] == ["user", "assistant"]
+        assert runtime.history[1]["content"] in "".join(written)
+        assert "not kept: " in written[-1] and "more than the 1024 bytes of a bin" in written[-1]

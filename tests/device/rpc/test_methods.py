@@ -3,8 +3,11 @@
 import base64
 import json
 import os
+import sqlite3
+from contextlib import closing
 
 import pytest
+from idletune.state.store import FILE_NAME
 from rpc_caller import CHARGING, Caller, Failed, events_until
 
 
@@ -50,6 +53,24 @@ def test_chat_streams_its_text_and_asks_a_question(opened):
     afresh = opened.call("chat", text="hello bread", new_conversation=True)
     assert longer["prompt_tokens"] > reply["prompt_tokens"] == afresh["prompt_tokens"]
     assert opened.dispatcher.next_event(0) == b""  # neither asked to stream, and the question was told
+
+
+def test_what_cannot_be_kept_is_answered_all_the_same(opened):
+    opened.open(seed=3, bin_bytes=1024)
+    reply = opened.call("chat", text="bread " * 120)
+    assert reply["text"] and "more than the 1024 bytes of a bin" in reply["unobserved"]
+    assert "unobserved" not in opened.call("chat", text="hello", new_conversation=True)
+    assert opened.call("status")["runtime"]["buffer"]["seen"] == 1
+
+
+def test_a_database_that_takes_nothing_costs_the_exchange_and_the_question_but_not_the_answer(opened):
+    opened.open(seed=3)
+    opened.call("observe", question="what is bread?", response="a loaf")
+    opened.dispatcher.session.opened().store.rows("PRAGMA busy_timeout = 10")
+    with closing(sqlite3.connect(opened.home / FILE_NAME)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        reply = opened.call("chat", text="hello bread")
+    assert reply["tokens"] == 12 and reply["unobserved"]
 
 
 @pytest.mark.parametrize("verdict, text", [
