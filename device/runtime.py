@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -31,10 +31,10 @@ from .selection.policies import make_policy
 from .selection.retrieval import Retrieval
 from .settings import Settings, load_settings, save_settings
 from .state.annotation import AnnotationQueue, Prompt
-from .state.keyring import read_key
+from .state.keyring import check_key, read_key
 from .state.privacy import forget
 from .state.store import Store
-from .training.lora import read_adapter
+from .training.lora import read_adapter, target_names
 from .training.rows import Example
 from .training.shape import ModelShape
 
@@ -231,14 +231,16 @@ class Runtime:
         return self._learning().loss(examples, adapter)
 
     def change_settings(self, values: dict) -> list[str]:
-        """Keep these settings in the home's settings.json and go by them; UsageError changes nothing.
+        """Keep these settings in the home's settings.json and go by them; an error changes nothing.
 
-        Returns the names of those that were changed and wait for the next start.
+        UsageError and DamagedDataError also for what the next start, or each night, would refuse. Returns the names of
+        those that were changed and wait for the next start.
         """
         known = asdict(self.settings)
         if unknown := sorted(set(values) - set(known)):
             raise UsageError(f"no setting {unknown[0]!r}; known: {', '.join(known)}")
         settings = replace(self.settings, **values)
+        self._check(settings, values)
         parts = self._parts(settings, self.observer.lexicons)
         save_settings(self.store.home / "settings.json", values)
         vars(self).update(parts, settings=settings)
@@ -292,6 +294,15 @@ class Runtime:
             "observer": Observer(buffer, lexicons, s.eoe_reading),
             "retrieval": Retrieval(buffer, s.retrieve, s.retrieve_tokens, lambda text: len(self.model.tokenize(text))),
         }
+
+    def _check(self, settings: Settings, changed: Iterable[str]) -> None:
+        """Refuse what would be looked at later only: where the caller can mend it no more, or nobody sees it."""
+        if "lexicons" in changed and settings.lexicons:
+            Lexicons.from_folder(Path(settings.lexicons))
+        if "key_file" in changed and settings.key_file:
+            check_key(self.store, read_key(Path(settings.key_file)))
+        if "targets" in changed:
+            target_names(settings.targets)
 
     def _learning(self) -> Learning:
         return Learning(self.store, self.buffer, self.adapters, self.model, self.settings)
