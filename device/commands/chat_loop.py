@@ -1,6 +1,9 @@
 """Talking to it in the terminal: turns, questions about earlier replies between them, and commands."""
 
+import signal
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from ..errors import IdleTuneError, UsageError
 from ..progress import Progress
@@ -11,7 +14,8 @@ HELP = """\
 /train          learn now from what you answered     /status      what it knows and serves
 /rollback       back to the adapter before           /forget ID   remove a dialogue set and all made of it
 /sets           the dialogue sets it keeps           /new         start a new conversation
-/help           this                                 /quit        leave (or end of input)"""
+/help           this                                 /quit        leave (or end of input)
+Ctrl-C          end a reply, or /train, which goes on from there the next time"""
 ASKING = "   was this a good answer? [y]es, [n]o and write a better one, [s]kip, ne[v]er ask about this: "
 
 
@@ -41,9 +45,7 @@ class ChatLoop:
             if line.startswith("/"):
                 self._command(line)
             elif line:
-                reply = self.runtime.chat(line, on_text=self.write)
-                self.write(f"\n   not kept: {reply.unobserved}\n" if reply.unobserved else "\n")
-                return self.ask_prompt()
+                return self._chat(line)
         except IdleTuneError as error:
             self.write(f"{error}\n")
         return None
@@ -73,9 +75,15 @@ class ChatLoop:
         return None
 
     def train(self, _: str) -> None:
-        report = self.runtime.learn(bars=Progress)
-        verdict = report.verdict
-        self.write(f"{'learned' if verdict.promoted else 'kept the old one'}: {verdict.reason}\n")
+        with _interruptible() as interrupted:
+            report = self.runtime.learn(interrupted, bars=Progress)
+        if report.finished:
+            verdict = report.verdict
+            self.write(f"{'learned' if verdict.promoted else 'kept the old one'}: {verdict.reason}\n")
+        elif interrupted():
+            self.write(f"stopped during {report.stage}; /train goes on from there\n")
+        else:
+            self.write(f"stopped during {report.stage}, a dialogue set was forgotten; /train begins without it\n")
 
     def status(self, _: str) -> None:
         self.write(show.status_page(self.runtime.status()) + "\n")
@@ -102,6 +110,15 @@ class ChatLoop:
     def help(self, _: str) -> None:
         self.write(HELP + "\n")
 
+    def _chat(self, line: str) -> str | None:
+        with _interruptible() as interrupted:
+            reply = self.runtime.chat(line, on_text=self.write, should_stop=interrupted)
+        if reply.stop == "asked":
+            self.write("\n   stopped; nothing of it is kept\n")
+            return None
+        self.write(f"\n   not kept: {reply.unobserved}\n" if reply.unobserved else "\n")
+        return self.ask_prompt()
+
     def _command(self, line: str) -> None:
         name, _, argument = line.partition(" ")
         if name not in self.commands:
@@ -119,3 +136,21 @@ class ChatLoop:
     def _print(text: str) -> None:
         sys.stdout.write(text)
         sys.stdout.flush()
+
+
+@contextmanager
+def _interruptible() -> Iterator[Callable[[], bool]]:
+    """Gives whether Ctrl-C was pressed in the block: what runs is to end at its next step, its work kept. A second
+    one ends the program at once."""
+    pressed = []
+
+    def interrupt(*_) -> None:
+        if pressed:
+            raise KeyboardInterrupt
+        pressed.append(True)
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield lambda: bool(pressed)
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -192,7 +192,8 @@ def tick(call: Call, max_seconds: float = float("inf")) -> dict:
     with call.session.learning() as (runtime, asked), _watched(call, runtime) as verdicts:
         done = call.session.compute(lambda: runtime.tick(_bars(call), asked, max_seconds))
         more = runtime.scheduler.nothing_to_learn() is None
-    kind = "not_now" if not done.outcome else "stopped" if done.stopped else "refreshed"
+    # A slice also ends before it is done when another process forgets a set that it learns from.
+    kind = "not_now" if not done.outcome else "stopped" if done.stopped or more else "refreshed"
     for event in verdicts:
         kind = "promoted" if event.detail["promoted"] else "rejected"
     reason = done.outcome or done.decision.reason
