@@ -69,6 +69,7 @@ def open_(call: Call, model: str, home: str, settings: dict | None = None, key: 
           backend: str = BACKENDS[0]) -> dict:
     """Load the model and open the state; takes from a part of a second to many, by the model's size."""
     try:  # only here, so that a process that never opens anything loads no numerical library
+        from ..model.bundle import base_of
         from ..runtime import Runtime
     except ImportError as error:
         raise UsageError(f"the runtime needs {error.name}, which this Python has not; pack it with the app") from None
@@ -76,7 +77,7 @@ def open_(call: Call, model: str, home: str, settings: dict | None = None, key: 
     def make() -> "Runtime":
         kept = load_settings(Path(home) / "settings.json")
         return Runtime(
-            Path(home), _gguf(model), _settings({**kept, **(settings or {})}), key=_key(key) if key else None,
+            Path(home), base_of(Path(model)), _settings({**kept, **(settings or {})}), key=_key(key) if key else None,
             backend=backend,
         )
 
@@ -310,13 +311,6 @@ def subscribe(call: Call, on: bool = True) -> dict:
     """Get the events that concern everybody, on a socket; in a process they come without asking."""
     (call.dispatcher.subscribe if on else call.dispatcher.unsubscribe)(call.reader)
     return {"subscribed": on}
-
-
-def _gguf(model: str) -> Path:
-    from ..model.bundle import BASE
-
-    path = Path(model)
-    return path / BASE if path.is_dir() else path
 
 
 def _settings(values: dict) -> Settings:
