@@ -58,11 +58,6 @@ class DialogueSet:
     tags: dict = field(default_factory=dict)
     question_embedding: np.ndarray | None = None
 
-    @property
-    def text(self) -> str:
-        """The text that is scored: what exists at selection time, never a reference answer."""
-        return f"{self.question}\n{self.reply}"
-
 
 def read_exchanges(path: Path, user: str | None = None, limit: int | None = None) -> list[Exchange]:
     """Read a JSONL file of objects with `question` and `response` (and optionally `user`).
@@ -74,7 +69,7 @@ def read_exchanges(path: Path, user: str | None = None, limit: int | None = None
     if not path.is_file():
         raise UsageError(f"no conversation file at {path}; give a JSONL file with one exchange a line")
     exchanges, users = [], set()
-    with path.open(encoding="utf-8", errors="strict") as lines:
+    with path.open(encoding="utf-8-sig", errors="strict") as lines:  # editors on Windows put a mark in front
         for number, line in _numbered_lines(lines, path):
             exchange = _parse_line(line, f"{path.name} line {number}")
             users.add(exchange.user)
@@ -100,8 +95,9 @@ def _numbered_lines(lines, path: Path):
 def _parse_line(line: str, where: str) -> Exchange:
     try:
         record = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise DamagedDataError(f"{where}: not valid JSON ({error.msg}); mend or remove the line") from None
+    except (ValueError, RecursionError) as error:  # also a number of thousands of digits, or as many brackets
+        reason = getattr(error, "msg", error)
+        raise DamagedDataError(f"{where}: not valid JSON ({reason}); mend or remove the line") from None
     if not isinstance(record, dict):
         raise DamagedDataError(f"{where}: an object is expected, not {type(record).__name__}; mend or remove the line")
     for side in ("question", "response"):

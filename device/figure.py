@@ -3,11 +3,14 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from .errors import UsageError
+
 
 def save_figure(path: Path, draw: Callable, rows: int = 1, columns: int = 1, **options) -> bool:
     """Let `draw(axes)` fill a figure of rows x columns panels and write it as PNG (or SVG, by the name's ending).
 
-    `options` are matplotlib's for the figure. False where matplotlib is not installed.
+    `options` are matplotlib's for the figure. False where matplotlib is not installed; UsageError for a place that
+    cannot be written.
     """
     try:
         import matplotlib
@@ -18,6 +21,10 @@ def save_figure(path: Path, draw: Callable, rows: int = 1, columns: int = 1, **o
 
     figure, axes = pyplot.subplots(rows, columns, layout="constrained", **options)
     draw(axes)
-    figure.savefig(path, dpi=110)
-    pyplot.close(figure)
+    try:
+        figure.savefig(path, dpi=110)
+    except OSError as error:
+        raise UsageError(f"cannot write {path} ({error.strerror}); name another file") from None
+    finally:
+        pyplot.close(figure)
     return True

@@ -232,7 +232,7 @@ class Replay:
 
     def _prompt(self, exchange: Exchange, shown: list[dict] = ()) -> list[int]:
         messages = conversation(exchange.question, self.runtime.settings.system, shown)
-        return self.runtime.model.fitting(messages, self._reply_tokens)[1]
+        return self.runtime.model.fitting(messages, self._reply_tokens, len(shown))[0]
 
     @property
     def _reply_tokens(self) -> int:

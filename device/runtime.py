@@ -8,11 +8,11 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from .errors import UsageError
+from .errors import IdleTuneError, UsageError
 from .learning.adapters import Adapters, AdapterVersion, describe
 from .learning.night import ADOPTED, Learning, LearningReport, serve
 from .learning.refresh import refresh
@@ -31,10 +31,10 @@ from .selection.policies import make_policy
 from .selection.retrieval import Retrieval
 from .settings import Settings, load_settings, save_settings
 from .state.annotation import AnnotationQueue, Prompt
-from .state.keyring import read_key
+from .state.keyring import check_key, read_key
 from .state.privacy import forget
 from .state.store import Store
-from .training.lora import read_adapter
+from .training.lora import read_adapter, target_names
 from .training.rows import Example
 from .training.shape import ModelShape
 
@@ -79,7 +79,8 @@ class Runtime:
             vars(self).update(self._parts(s, lexicons))
             if not is_learning(self.store.home):  # else its candidate is another process's, in the gate
                 self.adapters.drop_unfinished()
-            self.history: list[dict] = []
+            self.history: list[dict] = []  # what can still be shown to the model
+            self.left_out = 0  # messages that went before it
             serve(self.model, self.adapters)
         except BaseException:
             self.close()
@@ -90,27 +91,27 @@ class Runtime:
     ) -> Reply:
         """Answer one message of the conversation, streamed to `on_text`, and observe the exchange.
 
-        A reply that `should_stop` cut short (its stop is "asked") is neither remembered nor observed.
+        A reply that `should_stop` cut short (its stop is "asked") is neither remembered nor observed. An exchange that
+        cannot be observed is answered all the same: `unobserved` of the reply says why.
         """
         if not text.strip():
             raise UsageError("an empty message; write something")
         serve(self.model, self.adapters)  # another process may have learned, rolled back or forgotten
-        self.history.append({"role": "user", "content": text})
-        s = self.settings
-        try:
-            reply = self.model.chat(
-                self._messages(text), max_tokens=s.reply_tokens, temperature=s.temperature, top_p=s.top_p,
-                seed=s.seed + len(self.history), on_text=on_text, should_stop=should_stop,
-            )
-        except BaseException:
-            self.history.pop()
-            raise
+        s, shown, question = self.settings, self.retrieved(text), {"role": "user", "content": text}
+        reply = self.model.chat(
+            [*self._system(), *shown, *self.history, question], shown=len(shown), max_tokens=s.reply_tokens,
+            temperature=s.temperature, top_p=s.top_p, seed=s.seed + self.left_out + len(self.history) + 1,
+            on_text=on_text, should_stop=should_stop,
+        )
         if reply.stop == "asked":
-            self.history.pop()
             return reply
-        self.history.append({"role": "assistant", "content": reply.text})
-        if reply.text.strip():
-            self.observe(text, reply)
+        self.history = [*self.history, question, {"role": "assistant", "content": reply.text}][reply.left_out :]
+        self.left_out += reply.left_out
+        try:
+            if reply.text.strip():
+                self.observe(text, reply)
+        except IdleTuneError as error:  # larger than a bin, or no storage is left
+            reply.unobserved = str(error)
         return reply
 
     def observe(self, question: str, reply: Reply) -> Observation:
@@ -232,21 +233,23 @@ class Runtime:
         return self._learning().loss(examples, adapter)
 
     def change_settings(self, values: dict) -> list[str]:
-        """Keep these settings in the home's settings.json and go by them; UsageError changes nothing.
+        """Keep these settings in the home's settings.json and go by them; an error changes nothing.
 
-        Returns the names of those that were changed and wait for the next start.
+        UsageError and DamagedDataError also for what the next start, or each night, would refuse. Returns the names of
+        those that were changed and wait for the next start.
         """
         known = asdict(self.settings)
         if unknown := sorted(set(values) - set(known)):
             raise UsageError(f"no setting {unknown[0]!r}; known: {', '.join(known)}")
         settings = replace(self.settings, **values)
+        self._check(settings, values)
         parts = self._parts(settings, self.observer.lexicons)
         save_settings(self.store.home / "settings.json", values)
         vars(self).update(parts, settings=settings)
         return [name for name in AT_START if name in values and values[name] != known[name]]
 
     def new_conversation(self) -> None:
-        self.history.clear()
+        self.history, self.left_out = [], 0
         self.retrieval.new_conversation()
 
     def status(self) -> dict:
@@ -294,13 +297,20 @@ class Runtime:
             "retrieval": Retrieval(buffer, s.retrieve, s.retrieve_tokens, lambda text: len(self.model.tokenize(text))),
         }
 
+    def _check(self, settings: Settings, changed: Iterable[str]) -> None:
+        """Refuse what would be looked at later only: where the caller can mend it no more, or nobody sees it."""
+        if "lexicons" in changed and settings.lexicons:
+            Lexicons.from_folder(Path(settings.lexicons))
+        if "key_file" in changed and settings.key_file:
+            check_key(self.store, read_key(Path(settings.key_file)))
+        if "targets" in changed:
+            target_names(settings.targets)
+
     def _learning(self) -> Learning:
         return Learning(self.store, self.buffer, self.adapters, self.model, self.settings)
 
-    def _messages(self, text: str) -> list[dict]:
-        """What the model reads: the system message, retrieved exchanges, and the conversation up to `text`."""
-        system = [{"role": "system", "content": self.settings.system}] if self.settings.system else []
-        return system + self.retrieved(text) + self.history
+    def _system(self) -> list[dict]:
+        return [{"role": "system", "content": self.settings.system}] if self.settings.system else []
 
     def retrieved(self, text: str) -> list[dict]:
         """The answered exchanges that this message's conversation shows to the model, as turns; see Retrieval."""

@@ -1,6 +1,9 @@
 """Talking to it in the terminal: turns, questions about earlier replies between them, and commands."""
 
+import signal
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from ..errors import IdleTuneError, UsageError
 from ..progress import Progress
@@ -11,7 +14,8 @@ HELP = """\
 /train          learn now from what you answered     /status      what it knows and serves
 /rollback       back to the adapter before           /forget ID   remove a dialogue set and all made of it
 /sets           the dialogue sets it keeps           /new         start a new conversation
-/help           this                                 /quit        leave (or end of input)"""
+/help           this                                 /quit        leave (or end of input)
+Ctrl-C          end a reply, or /train, which goes on from there the next time"""
 ASKING = "   was this a good answer? [y]es, [n]o and write a better one, [s]kip, ne[v]er ask about this: "
 
 
@@ -28,45 +32,58 @@ class ChatLoop:
 
     def run(self) -> None:
         self.write("Talk to it; /help lists the commands.\n")
-        while (line := self._ask("> ")) is not None and line not in ("/quit", "/exit"):
-            if line:
-                self.turn(line)
+        line = self._ask("> ")
+        while line is not None and line not in ("/quit", "/exit"):
+            line = self.turn(line) or self._ask("> ")
 
-    def turn(self, line: str) -> None:
-        """One line of the user's; an error of the user's is shown and the conversation goes on."""
+    def turn(self, line: str) -> str | None:
+        """One line of the user's; an error of the user's is shown and the conversation goes on.
+
+        Returns what the user said instead of answering a question: the next line.
+        """
         try:
             if line.startswith("/"):
                 self._command(line)
-            else:
-                self.runtime.chat(line, on_text=self.write)
-                self.write("\n")
-                self.ask_prompt()
+            elif line:
+                return self._chat(line)
         except IdleTuneError as error:
             self.write(f"{error}\n")
+        return None
 
-    def ask_prompt(self) -> None:
-        """Put the day's next question, if there is one."""
+    def ask_prompt(self) -> str | None:
+        """Put the day's next question, if there is one; returns what was said if it was no verdict.
+
+        Whoever is in the middle of a conversation may just go on: only the whole words count.
+        """
         prompt = self.runtime.next_prompt()
         if prompt is None:
-            return
+            return None
         self.write(f"\n   about {prompt.question!r} I said {prompt.reply!r}\n")
-        queue, choice = self.runtime.queue, (self._ask(ASKING) or "").lower()[:1]
-        if choice == "y":
+        queue, said = self.runtime.queue, self._ask(ASKING)
+        word = (said or "").lower()
+        if word in ("y", "yes"):
             queue.accept(prompt.id)
-        elif choice == "n":
-            better = self._ask("   better: ")
-            queue.edit(prompt.id, better or "")
-        elif choice == "s":
+        elif word in ("n", "no"):
+            queue.edit(prompt.id, self._ask("   better: ") or "")
+        elif word in ("s", "skip"):
             queue.dismiss(prompt.id)
-        elif choice == "v":
+        elif word in ("v", "never"):
             queue.never_ask(prompt.id)
         else:
             self.write("   I will ask again.\n")
+            return said
+        return None
 
     def train(self, _: str) -> None:
-        report = self.runtime.learn(bars=Progress)
-        verdict = report.verdict
-        self.write(f"{'learned' if verdict.promoted else 'kept the old one'}: {verdict.reason}\n")
+        with _interruptible() as interrupted:
+            report = self.runtime.learn(interrupted, bars=Progress)
+        if report.finished:
+            verdict = report.verdict
+            self.write(f"{'learned' if verdict.promoted else 'kept the old one'}: {verdict.reason}\n")
+        elif interrupted():
+            self.write(f"stopped during {report.stage}; /train goes on from there\n")
+        else:
+            self.write(f"stopped during {report.stage}, a dialogue set was forgotten; /train begins without it\n")
 
     def status(self, _: str) -> None:
         self.write(show.status_page(self.runtime.status()) + "\n")
@@ -93,6 +110,15 @@ class ChatLoop:
     def help(self, _: str) -> None:
         self.write(HELP + "\n")
 
+    def _chat(self, line: str) -> str | None:
+        with _interruptible() as interrupted:
+            reply = self.runtime.chat(line, on_text=self.write, should_stop=interrupted)
+        if reply.stop == "asked":
+            self.write("\n   stopped; nothing of it is kept\n")
+            return None
+        self.write(f"\n   not kept: {reply.unobserved}\n" if reply.unobserved else "\n")
+        return self.ask_prompt()
+
     def _command(self, line: str) -> None:
         name, _, argument = line.partition(" ")
         if name not in self.commands:
@@ -110,3 +136,21 @@ class ChatLoop:
     def _print(text: str) -> None:
         sys.stdout.write(text)
         sys.stdout.flush()
+
+
+@contextmanager
+def _interruptible() -> Iterator[Callable[[], bool]]:
+    """Gives whether Ctrl-C was pressed in the block: what runs is to end at its next step, its work kept. A second
+    one ends the program at once."""
+    pressed = []
+
+    def interrupt(*_) -> None:
+        if pressed:
+            raise KeyboardInterrupt
+        pressed.append(True)
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield lambda: bool(pressed)
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -4,7 +4,9 @@ Exit codes: 0 done, 2 wrong use or input, 1 a fault of ours.
 """
 
 import argparse
+import io
 import json
+import os
 import sys
 import tempfile
 from dataclasses import fields
@@ -34,6 +36,7 @@ DEMO_BINS = 64  # the story is short: with 128 bins nothing would ever be replac
 
 def main(argv: list[str] | None = None) -> int:
     arguments = make_parser().parse_args(argv)
+    _forgive_characters()
     try:
         arguments.run(arguments)
     except IdleTuneError as error:
@@ -45,6 +48,13 @@ def main(argv: list[str] | None = None) -> int:
         print("\nidletune: stopped; what was answered and learned is kept", file=sys.stderr)
         return 130
     return 0
+
+
+def _forgive_characters() -> None:
+    """A character that the terminal cannot show, or bytes that are none, are replaced instead of ending the program."""
+    for stream in (sys.stdin, sys.stdout):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors != "replace":
+            stream.reconfigure(errors="replace")
 
 
 def demo(arguments) -> None:
@@ -62,6 +72,7 @@ def replay_file(arguments) -> None:
 
 def _replay(arguments, exchanges, picture: Path | None) -> None:
     settings, model = settings_of(arguments), model_of(arguments)
+    _check_places(arguments.json, picture)
     with tempfile.TemporaryDirectory(prefix="idletune-") as scratch:
         home = arguments.home or Path(scratch)  # a replay is not the user's life: it gets a home of its own
 
@@ -126,6 +137,7 @@ def termux_jobs(arguments) -> None:
 
 
 def simulate_month(arguments) -> None:
+    _check_places(None, arguments.picture)
     with tempfile.TemporaryDirectory(prefix="idletune-") as scratch:
         result = simulate(Path(scratch), arguments.days, arguments.seed, settings_of(arguments))
     print(result.summary())
@@ -203,7 +215,9 @@ def _command(commands, name: str, run, help: str) -> argparse.ArgumentParser:
     names = ", ".join(spec.name for spec in fields(Settings))
     command = commands.add_parser(name, help=help, description=help, epilog=f"settings: {names}")
     command.add_argument("--home", type=Path, help="where state lives (default: IDLETUNE_HOME or the data folder)")
-    command.add_argument("--model", type=Path, help="base model, a GGUF file (default: IDLETUNE_MODEL)")
+    command.add_argument(
+        "--model", type=Path, help="base model, a GGUF file or a bundle's folder (default: IDLETUNE_MODEL)"
+    )
     command.add_argument(
         "--backend", choices=BACKENDS, default=BACKENDS[0], help="what answers: llama.cpp, or a bundle's ONNX model"
     )
@@ -230,6 +244,15 @@ def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 up")
     return int(text)
+
+
+def _check_places(report: Path | None, picture: Path | None) -> None:
+    """UsageError for a file that could not be written in the end: rather before the work than after it."""
+    if picture and picture.suffix.lower() not in (".png", ".svg"):
+        raise UsageError(f"--picture {picture} ends in neither .png nor .svg; name it with one of them")
+    for path in filter(None, (report, picture)):
+        if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+            raise UsageError(f"cannot write {path}; name a file in a folder that exists and is yours")
 
 
 def _write(path: Path, text: str) -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..errors import UsageError
+from ..model.bundle import base_of
 from ..runtime import Runtime, default_home
 from ..settings import Settings, load_settings, parse_setting
 from ..state.store import FILE_NAME, Store, open_store
@@ -44,9 +45,9 @@ def home_of(arguments) -> Path:
 
 
 def model_of(arguments) -> Path:
-    path = arguments.model or Path(os.environ.get("IDLETUNE_MODEL", DEFAULT_MODEL))
+    path = base_of(arguments.model or Path(os.environ.get("IDLETUNE_MODEL", DEFAULT_MODEL)))
     if not path.is_file():
-        raise UsageError(f"no base model at {path}; run make model, or name a GGUF file with --model")
+        raise UsageError(f"no base model at {path}; run make model, or name a GGUF file or a bundle with --model")
     return path
 
 

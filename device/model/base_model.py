@@ -12,7 +12,7 @@ Design choices:
 import codecs
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -38,6 +38,8 @@ class Reply:
     embeddings: TokenEmbeddings | None
     stop: str  # "end" of the turn, "length", or "asked" to
     prompt_tokens: int
+    left_out: int = 0  # the conversation's oldest messages for which the context had no room
+    unobserved: str = ""  # why the runtime could not observe the exchange
 
 
 @dataclass
@@ -105,14 +107,16 @@ class BaseModel:
 
     def chat(
         self, messages: list[dict], *, max_tokens: int, temperature: float, top_p: float, seed: int,
-        on_text: Callable[[str], None] | None = None, should_stop: Callable[[], bool] = lambda: False,
+        shown: int = 0, on_text: Callable[[str], None] | None = None,
+        should_stop: Callable[[], bool] = lambda: False,
     ) -> Reply:
         """Answer the last message; `on_text` gets the text as it comes, always whole characters.
 
         `should_stop` is asked before each decode; the part of the answer that is there then is returned.
-        The oldest exchanges are left out when the conversation outgrows the context.
+        Where the context has no room for all messages the oldest are left out (see `fitting`); `shown`: how many
+        stand before the conversation, to be kept longest.
         """
-        messages, prompt = self.fitting(messages, max_tokens)
+        prompt, left_out = self.fitting(messages, max_tokens, shown)
         kept = common_length(self._cached, prompt[:-1])
         watched = self._question_range(prompt, messages[-1]["content"], kept)
         kept = min(kept, watched.start)  # a question asked twice is embedded twice
@@ -132,19 +136,28 @@ class BaseModel:
                     self._cached = [*prompt, *slot.reply[:-1]]
         finally:
             self._engine.free_sampler(slot.sampler)
-        return self._reply(slot, len(prompt))
+        return replace(self._reply(slot, len(prompt)), left_out=left_out)
 
-    def fitting(self, messages: list[dict], max_tokens: int) -> tuple[list[dict], list[int]]:
-        """The messages and their tokens, without the oldest exchanges where a reply of `max_tokens` would not fit."""
-        head = messages[:1] if messages[0]["role"] == "system" else []
-        rest = messages[len(head) :]
+    def fitting(self, messages: list[dict], max_tokens: int, shown: int = 0) -> tuple[list[int], int]:
+        """The messages' tokens with room for a reply of `max_tokens`, and how many of the conversation were left out.
+
+        The older half of a conversation's exchanges goes at once, and again: llama.cpp reads what is left anew, so
+        this should happen seldom, and all that is tokenized stays within twice the whole. The `shown` messages after
+        the system message stay; only where the question does not fit beside them, they go too, the first ones first.
+        """
+        begin = 1 if messages[0]["role"] == "system" else 0
+        system, pinned, turns = messages[:begin], messages[begin : begin + shown], messages[begin + shown :]
+        given = len(turns)
         while True:
-            prompt = self.encode_prompt(head + rest)
+            prompt = self.encode_prompt([*system, *pinned, *turns])
             if len(prompt) + max_tokens <= self.context_tokens:
-                return head + rest, prompt
-            if len(rest) <= 2:
+                return prompt, given - len(turns)
+            if len(turns) > 2:
+                turns = _without_older_half(turns)
+            elif pinned:
+                pinned = _without_older_half(pinned)
+            else:
                 self._check_fit(len(prompt) + max_tokens, self.context_tokens)
-            rest = rest[2:]
 
     def generate(
         self, prompts: list[list[int]], *,
@@ -381,6 +394,11 @@ class _TextStream:
         text = self._decoder.decode(data)
         if text and self._on_text:
             self._on_text(text)
+
+
+def _without_older_half(turns: list[dict]) -> list[dict]:
+    """Without the first half of their pairs of question and answer, one at least."""
+    return turns[2 * max(1, len(turns) // 4) :]
 
 
 def common_length(first: list[int], second: list[int]) -> int:

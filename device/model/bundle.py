@@ -17,6 +17,11 @@ BASE = "base.gguf"
 FORMAT = 1
 
 
+def base_of(model: Path) -> Path:
+    """The GGUF file that is meant: the one named, or the base model in a bundle's folder."""
+    return model / BASE if model.is_dir() else model
+
+
 def check_bundle(model: Path) -> dict | None:
     """The manifest of the bundle that `model` lies in, everything it lists checked; None outside of a bundle.
 

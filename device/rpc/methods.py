@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import __version__
-from ..errors import UsageError
+from ..errors import IdleTuneError, UsageError
 from ..model.engines import BACKENDS
 from ..settings import Settings, load_settings
 from .errors import CANCELLED, ERRORS, INVALID_PARAMS, RpcError
@@ -69,6 +69,7 @@ def open_(call: Call, model: str, home: str, settings: dict | None = None, key: 
           backend: str = BACKENDS[0]) -> dict:
     """Load the model and open the state; takes from a part of a second to many, by the model's size."""
     try:  # only here, so that a process that never opens anything loads no numerical library
+        from ..model.bundle import base_of
         from ..runtime import Runtime
     except ImportError as error:
         raise UsageError(f"the runtime needs {error.name}, which this Python has not; pack it with the app") from None
@@ -76,7 +77,7 @@ def open_(call: Call, model: str, home: str, settings: dict | None = None, key: 
     def make() -> "Runtime":
         kept = load_settings(Path(home) / "settings.json")
         return Runtime(
-            Path(home), _gguf(model), _settings({**kept, **(settings or {})}),
+            Path(home), base_of(Path(model)), _settings({**kept, **(settings or {})}),
             key=None if key is None else _key(key), backend=backend,
         )
 
@@ -98,9 +99,10 @@ def close(call: Call) -> dict:
     text("text", "the whole answer"), integer("tokens", "tokens of the answer"),
     integer("prompt_tokens", "tokens of the conversation it answers"),
     text("stop", "why it ended", choices=("end", "length")),
+    text("unobserved", "why the exchange could not be observed; there only then", required=False),
 ))
 def chat(call: Call, text: str, stream: bool = False, new_conversation: bool = False) -> dict:
-    """Answer one message of the conversation, and observe the exchange."""
+    """Answer one message of the conversation, and observe the exchange; what cannot be observed is answered, too."""
     key = next(_serial)
 
     def told(part: str) -> None:
@@ -113,9 +115,10 @@ def chat(call: Call, text: str, stream: bool = False, new_conversation: bool = F
         if reply.stop == "asked":
             raise RpcError(CANCELLED, f"the chat was cancelled after {len(reply.tokens)} tokens; nothing of it is kept")
         _announce_prompt(call, runtime)
-    return {
+    answered = {
         "text": reply.text, "tokens": len(reply.tokens), "prompt_tokens": reply.prompt_tokens, "stop": reply.stop,
     }
+    return {**answered, "unobserved": reply.unobserved} if reply.unobserved else answered
 
 
 @method("observe", (
@@ -190,7 +193,8 @@ def tick(call: Call, max_seconds: float = float("inf")) -> dict:
     with call.session.learning() as (runtime, asked), _watched(call, runtime) as verdicts:
         done = call.session.compute(lambda: runtime.tick(_bars(call), asked, max_seconds))
         more = runtime.scheduler.nothing_to_learn() is None
-    kind = "not_now" if not done.outcome else "stopped" if done.stopped else "refreshed"
+    # A slice also ends before it is done when another process forgets a set that it learns from.
+    kind = "not_now" if not done.outcome else "stopped" if done.stopped or more else "refreshed"
     for event in verdicts:
         kind = "promoted" if event.detail["promoted"] else "rejected"
     reason = done.outcome or done.decision.reason
@@ -309,13 +313,6 @@ def subscribe(call: Call, on: bool = True) -> dict:
     return {"subscribed": on}
 
 
-def _gguf(model: str) -> Path:
-    from ..model.bundle import BASE
-
-    path = Path(model)
-    return path / BASE if path.is_dir() else path
-
-
 def _settings(values: dict) -> Settings:
     known = {spec.name for spec in fields(Settings)}
     if unknown := sorted(set(values) - known):
@@ -339,7 +336,10 @@ def _described(prompt: "Prompt") -> dict:
 
 def _announce_prompt(call: Call, runtime: "Runtime") -> None:
     """Tell a question that has become due; each once, for it stays the due one until it is answered."""
-    due = runtime.next_prompt()
+    try:
+        due = runtime.next_prompt()
+    except IdleTuneError:  # no storage is left to note that it was asked: it waits, the call's own result does not
+        return
     if due and due.id != call.session.told_prompt:
         call.session.told_prompt = due.id
         call.dispatcher.announce("event.prompt", due.id, prompt=_described(due))

@@ -184,7 +184,10 @@ def stopped_by_signals(server: Server) -> Iterator[None]:
 
 
 def lines(connection: socket.socket) -> Iterator[bytes | None]:
-    """The lines that come, without their ends and without empty ones; None stands for one that is too long."""
+    """The lines that come, without their ends and without empty ones; None stands for one that is too long.
+
+    The last one needs no end.
+    """
     held, too_long = bytearray(), False
     while part := _received(connection):
         *ends, rest = part.split(b"\n")
@@ -198,6 +201,10 @@ def lines(connection: socket.socket) -> Iterator[bytes | None]:
         held += rest
         if len(held) > messages.LARGEST_REQUEST:
             held, too_long = bytearray(), True
+    if too_long:
+        yield None
+    elif held.strip():
+        yield bytes(held)
 
 
 def check_folder(folder: Path) -> None:
@@ -223,7 +230,10 @@ def _received(connection: socket.socket) -> bytes:
 
 def _lock(path: Path) -> int:
     """A lock that ends with the process, so that a socket found beside it is known to be a dead one's."""
-    descriptor = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        descriptor = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise UsageError(f"cannot make {path}.lock ({error.strerror}); a socket's path has at most 107 bytes") from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -78,6 +78,13 @@ def open_sealer(store, key: bytes | None) -> Unsealed | Sealer:
     return Sealer({row["id"]: _unwrap(key, row["id"], row["wrapped"], store.home) for row in wrapped})
 
 
+def check_key(store, key: bytes) -> None:
+    """UsageError unless the home's next start with this key will do: it opens the home, or can encrypt a plain one."""
+    aes_gcm(checked_key(key))
+    for row in store.rows("SELECT id, wrapped FROM data_keys"):
+        _unwrap(key, row["id"], row["wrapped"], store.home)
+
+
 def rotate(store, key: bytes) -> None:
     """Seal everything with a new data key that only `key` unwraps.
 

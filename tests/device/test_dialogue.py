@@ -20,6 +20,8 @@ def test_reads_in_order_by_user_and_limit(tmp_path):
 
 @pytest.mark.parametrize("line, error, said", [
     ("{oops", DamagedDataError, "line 2: not valid JSON"),
+    ('{"question": ' + "1" * 5000 + "}", DamagedDataError, "line 2: not valid JSON"),
+    ("[" * 100_000, DamagedDataError, "line 2: not valid JSON"),
     ("[1]", DamagedDataError, "line 2: an object"),
     ({"question": "hi"}, DamagedDataError, "line 2: 'response' is missing"),
     ({**GOOD, "question": "  "}, UsageError, "line 2: empty question"),
@@ -28,6 +30,11 @@ def test_reads_in_order_by_user_and_limit(tmp_path):
 def test_a_bad_line_is_named(tmp_path, line, error, said):
     with pytest.raises(error, match=said):
         read_exchanges(write(tmp_path / "a.jsonl", GOOD, line))
+
+
+def test_a_file_with_a_byte_order_mark_is_read(tmp_path):
+    (tmp_path / "a.jsonl").write_text(json.dumps(GOOD), "utf-8-sig")
+    assert read_exchanges(tmp_path / "a.jsonl")[0].question == "hi"
 
 
 def test_unknown_user_missing_file_and_other_bytes(tmp_path):

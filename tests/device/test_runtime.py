@@ -1,8 +1,11 @@
 """The whole loop on the tiny model: observe, answer, learn, serve, roll back, forget."""
 
+import os
+import signal
 from contextlib import contextmanager
 
 import pytest
+from idletune.commands import chat_loop
 from idletune.commands.chat_loop import ChatLoop
 from idletune.errors import DamagedDataError, UsageError
 from idletune.settings import Settings
@@ -132,3 +135,85 @@ def test_the_terminal_conversation(open_runtime):
     for expected in ("learning starts at 5", "/forget takes the number", "no dialogue set 99", "nothing to roll back",
                      "no command /dance", "the base model alone", "question number"):
         assert expected in text
+
+
+def test_what_is_said_instead_of_a_verdict_is_the_next_message(open_runtime):
+    with open_runtime() as runtime:
+        observe(runtime, 2)
+        talk = ["hello bread", "You know what, that is wrong.", "So what about tomorrow?", "Nice", "Very funny"]
+        lines, written = iter([*talk, "/sets", "and now?", "never", "/quit"]), []
+        ChatLoop(runtime, read=lambda _: next(lines), write=written.append).run()
+        assert [turn["content"] for turn in runtime.history[::2]] == [*talk, "and now?"]
+        assert runtime.status()["answered"]["sets"] == 0
+        assert len(runtime.store.rows("SELECT * FROM never_ask")) == 1
+    assert "".join(written).count("I will ask again") == 5 and "question number 1" in "".join(written)
+
+
+def test_an_exchange_that_cannot_be_kept_is_answered_and_that_is_told(open_runtime):
+    with open_runtime(Settings(**{**vars(SETTINGS), "bin_bytes": 1024, "retrieve": 0, "seed": 3})) as runtime:
+        lines, written = iter(["bread " * 120, "/quit"]), []
+        ChatLoop(runtime, read=lambda _: next(lines), write=written.append).run()
+        assert [turn["role"] for turn in runtime.history] == ["user", "assistant"]
+        assert runtime.history[1]["content"] in "".join(written)
+        assert "not kept: " in written[-1] and "more than the 1024 bytes of a bin" in written[-1]
+
+
+def talk(runtime, *lines) -> str:
+    """What the terminal shows while these lines are typed."""
+    typed, written = iter([*lines, "/quit"]), []
+    ChatLoop(runtime, read=lambda _: next(typed), write=written.append).run()
+    return "".join(written)
+
+
+def in_step(label, act):
+    """Progress bars that call `act` once, after the second step of the work with this label."""
+    acts = [act]
+
+    @contextmanager
+    def bars(name, total):
+        yield lambda n, note="": acts.pop()() if acts and name == label and n == 2 else None
+
+    return bars
+
+
+def press_ctrl_c():
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_ctrl_c_keeps_what_was_trained_and_the_conversation(open_runtime, home, monkeypatch):
+    before = signal.getsignal(signal.SIGINT)
+    with open_runtime() as runtime:
+        observe(runtime, 12)
+        answer_all(runtime)
+        monkeypatch.setattr(chat_loop, "Progress", in_step("training", press_ctrl_c))
+        assert "stopped during training; /train goes on from there" in talk(runtime, "/train")
+        assert (home / "training.npz").is_file() and signal.getsignal(signal.SIGINT) == before
+        assert "learned: held-out loss fell" in talk(runtime, "/train")
+
+
+def test_a_set_that_is_forgotten_elsewhere_ends_training_and_not_the_conversation(open_runtime, monkeypatch):
+    with open_runtime() as runtime, open_runtime() as other:
+        observe(runtime, 12)
+        answer_all(runtime)
+        forget = in_step("training", lambda: other.forget(runtime.buffer.sets()[0].id))
+        monkeypatch.setattr(chat_loop, "Progress", forget)
+        assert "a dialogue set was forgotten; /train begins without it" in talk(runtime, "/train")
+        assert "learned: held-out loss fell" in talk(runtime, "/train")
+
+
+def test_ctrl_c_ends_a_reply_and_a_second_one_the_program(open_runtime):
+    with open_runtime(Settings(**{**vars(SETTINGS), "reply_tokens": 900, "seed": 3})) as runtime:
+        def chat_pressing(times):
+            typed, written = iter(["hello bread", "/quit"]), []
+
+            def write(text):
+                written.append(text)
+                for _ in range(times if len(written) == 4 else 0):  # after some of the reply
+                    press_ctrl_c()
+
+            ChatLoop(runtime, read=lambda _: next(typed), write=write).run()
+            return written
+
+        assert chat_pressing(1)[-1].strip() == "stopped; nothing of it is kept" and runtime.history == []
+        with pytest.raises(KeyboardInterrupt):
+            chat_pressing(2)

@@ -8,6 +8,9 @@ import sys
 
 import pytest
 from idletune.commands.cli import main
+from idletune.errors import UsageError
+from idletune.figure import save_figure
+from idletune.state.store import Store
 
 FIELDS = {
     "base", "adapted", "general_probe", "selected", "asked", "synthesized", "adapter", "seconds",
@@ -50,6 +53,46 @@ def test_an_empty_key_file_is_no_key_left_out(capsys, tiny_path, home):
     """As `--key-file "$KEY"` gives it where KEY is not set."""
     assert "cannot read the key file" in failed(capsys, "status", "--model", tiny_path, "--key-file", "")
     assert not (home / "idletune.db").exists()
+
+
+@pytest.mark.parametrize("command", [["simulate", "--days", "1"], ["replay"]])
+def test_a_place_that_cannot_be_written_is_refused_before_the_work(
+    capsys, tmp_path, tiny_path, conversation_file, monkeypatch, command,
+):
+    command = [*command, *([conversation_file, "--model", tiny_path] if command == ["replay"] else [])]
+    monkeypatch.setattr("idletune.commands.cli.simulate", None)
+    monkeypatch.setattr("idletune.commands.cli.replay", None)
+    assert "neither .png nor .svg" in failed(capsys, *command, "--picture", tmp_path / "x.foo")
+    assert "cannot write" in failed(capsys, *command, "--picture", tmp_path / "none" / "x.png")
+    if "replay" in command:
+        assert "cannot write" in failed(capsys, *command, "--json", tmp_path)
+
+
+def test_a_picture_that_cannot_be_written_in_the_end_is_wrong_use(tmp_path):
+    with pytest.raises(UsageError, match="cannot write .*none"):
+        save_figure(tmp_path / "none" / "x.png", lambda axes: None)
+
+
+def test_other_characters_than_the_terminals_end_nothing(tmp_path, tiny_path, home):
+    command = [sys.executable, "-m", "idletune.commands.cli", "chat", "--model", str(tiny_path), "--set", "seed=3"]
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
+    done = subprocess.run(command, input=b"caf\xe9?\n", capture_output=True, env=environment, timeout=300)
+    assert done.returncode == 0, done.stderr
+    with Store(home) as store:
+        assert store.row("SELECT question FROM dialogue_sets")["question"] == "caf\ufffd?"
+        with store.transaction() as db:
+            db.execute("UPDATE dialogue_sets SET reply = '\N{DOG FACE}'")
+    command[3:4] = ["ask", "--set", "quiet_from=0", "--set", "quiet_until=0"]
+    environment["PYTHONIOENCODING"] = "latin-1:strict"
+    done = subprocess.run(command, capture_output=True, env=environment, timeout=300)
+    assert done.returncode == 0 and b"it said '?'" in done.stdout, done.stderr
+
+
+def test_the_folder_of_a_bundle_is_a_model(capsys, tmp_path, tiny_path):
+    assert "no base model at" in failed(capsys, "status", "--model", tmp_path)
+    shutil.copy(tiny_path, tmp_path / "base.gguf")
+    assert main(["status", "--json", "--model", str(tmp_path)]) == 0
+    assert json.loads(capsys.readouterr().out)["model"] == str(tmp_path / "base.gguf")
 
 
 def test_an_unknown_command_is_wrong_use():

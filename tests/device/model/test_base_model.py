@@ -217,6 +217,33 @@ def test_a_conversation_too_long_drops_its_oldest_exchanges(tiny_path):
             model.chat(conversation("x " * 400), seed=0, **GREEDY)
 
 
+def turns(*texts):
+    return [{"role": "assistant" if i % 2 else "user", "content": text} for i, text in enumerate(texts)]
+
+
+def test_what_is_shown_stays_while_the_older_half_of_a_conversation_goes(tiny_path):
+    with BaseModel(tiny_path, context_tokens=400, sequences=1, threads=1) as model:
+        shown = turns(*(f"{side} {n}" for n in (1, 2) for side in ("asked", "said")))
+        talk = turns(*(f"{side} {n} of the talk" for n in range(9) for side in ("question", "reply")))[:-1]
+        system = [{"role": "system", "content": "be brief"}]
+        prompt, left_out = model.fitting([*system, *shown, *talk], 8, len(shown))
+        assert prompt == model.encode_prompt([*system, *shown, *talk[left_out:]]) and left_out == 8
+        assert model.fitting([*system, *shown, *talk[left_out:]], 8, len(shown)) == (prompt, 0)
+        question = turns("long " * 62)  # no room beside both shown answers, nor for any of the talk
+        prompt, left_out = model.fitting([*system, *shown, *talk[:-1], *question], 8, len(shown))
+        assert prompt == model.encode_prompt([*system, *shown[2:], *question]) and left_out == len(talk) - 1
+        with pytest.raises(UsageError, match="do not fit the context of 400"):
+            model.fitting([*system, *shown, *turns("long " * 100)], 8, len(shown))
+
+
+def test_a_conversation_of_any_length_is_tokenized_little_more_than_twice(tiny_path, monkeypatch):
+    with BaseModel(tiny_path, context_tokens=400, sequences=1, threads=1) as model:
+        talk, encode, tokenized = turns(*(f"turn {n} of the talk" for n in range(401))), model.encode_prompt, []
+        monkeypatch.setattr(model, "encode_prompt", lambda m: tokenized.append(len(encode(m))) or encode(m))
+        model.fitting(talk, 8)
+        assert sum(tokenized) < 2.1 * len(encode(talk))
+
+
 def test_wrong_files_and_closed_models_are_refused(tiny_path, tmp_path):
     with pytest.raises(UsageError, match="no model file"):
         BaseModel(tmp_path / "none.gguf")

@@ -3,8 +3,12 @@
 import base64
 import json
 import os
+import sqlite3
+from contextlib import closing
 
 import pytest
+from idletune.state.keyring import make_key
+from idletune.state.store import FILE_NAME
 from rpc_caller import CHARGING, Caller, Failed, events_until
 
 
@@ -52,6 +56,24 @@ def test_chat_streams_its_text_and_asks_a_question(opened):
     assert opened.dispatcher.next_event(0) == b""  # neither asked to stream, and the question was told
 
 
+def test_what_cannot_be_kept_is_answered_all_the_same(opened):
+    opened.open(seed=3, bin_bytes=1024)
+    reply = opened.call("chat", text="bread " * 120)
+    assert reply["text"] and "more than the 1024 bytes of a bin" in reply["unobserved"]
+    assert "unobserved" not in opened.call("chat", text="hello", new_conversation=True)
+    assert opened.call("status")["runtime"]["buffer"]["seen"] == 1
+
+
+def test_a_database_that_takes_nothing_costs_the_exchange_and_the_question_but_not_the_answer(opened):
+    opened.open(seed=3)
+    opened.call("observe", question="what is bread?", response="a loaf")
+    opened.dispatcher.session.opened().store.rows("PRAGMA busy_timeout = 10")
+    with closing(sqlite3.connect(opened.home / FILE_NAME)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        reply = opened.call("chat", text="hello bread")
+    assert reply["tokens"] == 12 and reply["unobserved"]
+
+
 @pytest.mark.parametrize("verdict, text", [
     ("accept", {}), ("edit", {"text": "better"}), ("dismiss", {}), ("never_ask", {}),
 ])
@@ -96,6 +118,25 @@ def test_settings_are_changed_at_once_and_kept(opened):
     assert "no setting 'colour'" in fails(-32001, opened.call, "settings", values={"colour": 1})
     assert "window_needs names 'moon'" in fails(-32001, opened.call, "settings", values={"window_needs": "moon"})
     assert opened.call("settings")["settings"] == changed["settings"]
+
+
+def test_settings_that_the_next_open_or_every_night_would_refuse_are_not_kept(opened, tmp_path):
+    place = {"model": str(opened.model), "home": str(opened.home)}
+    key = os.urandom(32)
+    opened.call("open", **place, key=base64.b64encode(key).decode())
+    make_key(tmp_path / "another")
+    for values, said in (
+        ({"lexicons": str(tmp_path / "none")}, "no lexicon folder"), ({"targets": "banana"}, "unknown LoRA target"),
+        ({"key_file": str(tmp_path / "none")}, "cannot read the key file"),
+        ({"key_file": str(tmp_path / "another")}, "wrong key for the state"),
+    ):
+        assert said in fails(-32001, opened.call, "settings", values={"daily_limit": 3, **values})
+    assert not (opened.home / "settings.json").exists() and opened.call("settings")["settings"]["daily_limit"] == 5
+    (tmp_path / "mine").write_bytes(key)
+    (tmp_path / "mine").chmod(0o600)
+    opened.call("settings", values={"key_file": str(tmp_path / "mine"), "targets": "q,v", "lexicons": ""})
+    opened.call("close")
+    assert opened.call("open", **place)
 
 
 def test_open_twice_close_and_open_again(opened):

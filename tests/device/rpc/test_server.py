@@ -93,6 +93,8 @@ def test_a_place_that_is_taken_is_refused(served, path, tmp_path):
     assert (path.parent / "file").read_text() == "mine"
     with pytest.raises(UsageError, match="at most 107 bytes"):
         Server(Dispatcher(), path.parent / ("x" * 120))
+    with pytest.raises(UsageError, match="File name too long.*at most 107 bytes"):
+        Server(Dispatcher(), path.parent / ("x" * 300))
     assert served().call("version")
 
 
@@ -145,6 +147,17 @@ def test_what_was_asked_is_answered_after_the_client_has_said_all(served):
     client.send(b'{"jsonrpc": "2.0", "id": 1, "method": "chat", "params": {"text": "hello"}}')
     client.socket.shutdown(socket.SHUT_WR)
     assert client.receive()["id"] == 1 and client.file.readline() == b""
+
+
+def test_the_last_request_needs_no_end_of_line(served):
+    client = served()
+    client.socket.sendall(b'{"jsonrpc": "2.0", "id": 1, "method": "version"}')
+    client.socket.shutdown(socket.SHUT_WR)
+    assert client.receive()["id"] == 1 and client.file.readline() == b""
+    client = served()
+    client.socket.sendall(b"x" * (LARGEST_REQUEST + 100_000))
+    client.socket.shutdown(socket.SHUT_WR)
+    assert client.receive()["error"]["code"] == -32006 and client.file.readline() == b""
 
 
 def test_a_client_that_does_not_read_keeps_nobody_waiting(served):

@@ -4,6 +4,9 @@ import json
 import threading
 
 import pytest
+from idletune.learning.adapters import Adapters
+from idletune.state.privacy import forget
+from idletune.state.store import Store
 from rpc_caller import CHARGING, ENDLESS, Caller, Failed, check_response, events_until, in_thread
 
 
@@ -98,6 +101,13 @@ def test_a_stopped_slice_goes_on_after_a_restart(opened):
     opened.open(epochs=40)
     opened.call("device_state", state=CHARGING)
     assert opened.call("tick")["outcome"] in ("promoted", "rejected")
+
+
+def test_a_slice_that_ends_as_a_set_is_forgotten_elsewhere_is_to_go_on(opened, learning):
+    with Store(opened.home) as store:
+        forget(store, Adapters(store, opened.dispatcher.session.opened().model.sha256, 3), 1)
+    done = learning()
+    assert (done["outcome"], done["more"]) == ("stopped", True), done
 
 
 def test_a_chat_is_cancelled_and_leaves_nothing(opened):

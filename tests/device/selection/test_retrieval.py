@@ -87,17 +87,37 @@ def test_tokens_are_those_of_the_model(open_runtime):
             assert len(runtime.retrieval.messages(toward(0.9, 0, 0.5, 0.1))) == 2 * shown
 
 
+def read(runtime) -> str:
+    """What the model has read and written."""
+    return runtime.model.detokenize(runtime.model._cached)
+
+
 def test_a_chat_reads_them_before_the_conversation(open_runtime):
-    with open_runtime(replace(SETTINGS, retrieve=3, system="be brief")) as runtime:
-        assert [m["role"] for m in runtime._messages("hello")] == ["system"]  # nothing was kept yet
+    with open_runtime(replace(SETTINGS, retrieve=3, system="be brief", seed=3)) as runtime:
+        runtime.chat("hello")
+        assert "be brief" in read(runtime) and "what the user says" not in read(runtime)  # nothing was kept yet
+        runtime.new_conversation()
         fill(runtime)
-        first = runtime.chat("question 2")
-        read = [m["content"] for m in runtime._messages("question 2")]
-        assert read[0] == "be brief" and sorted(read[1:7:2]) == ["question 0", "question 2", "question 3"]
-        assert read[7:] == ["question 2", first.text]
+        first = runtime.chat("question 2?")
+        order = "be brief", "what the user says to question 3", "question 2?"
+        places = [read(runtime).rindex(text) for text in order]
+        assert places == sorted(places) and read(runtime).count("what the user says to question") == 3
         runtime.change_settings({"retrieve": 0})
         runtime.new_conversation()
-        assert runtime.chat("question 2").prompt_tokens < first.prompt_tokens
+        assert runtime.chat("question 2?").prompt_tokens < first.prompt_tokens
+
+
+def test_they_stay_in_a_long_conversation_and_the_oldest_turns_are_let_go(open_runtime):
+    with open_runtime(replace(SETTINGS, retrieve=3, context_tokens=512)) as runtime:
+        fill(runtime)
+        runtime.chat("this is the first message")
+        for turn in range(12):
+            runtime.chat(f"message {turn} of a long conversation")
+            assert read(runtime).count("what the user says to question") == 3
+            assert read(runtime).count("of a long conversation") >= min(turn + 1, 2)
+            assert len(runtime.history) <= 12
+        assert "this is the first message" not in read(runtime)
+        assert runtime.history[-2]["content"] == "message 11 of a long conversation"
 
 
 def test_looking_for_the_nearest_leaves_the_conversation_read(open_runtime):
