@@ -126,10 +126,10 @@ class BaseModel:
                     slot.stop = "asked"
                     break
                 self._advance([slot], None)
+                # What is decoded so far; an interrupted answer leaves a cache that still tells the truth.
+                self._cached = [*prompt, *slot.reply][: slot.position]
                 if slot.reply and not slot.stop == "end":
                     stream.write(self._open.piece(slot.reply[-1]))
-                    # What is decoded so far; an interrupted answer leaves a cache that still tells the truth.
-                    self._cached = [*prompt, *slot.reply[:-1]]
         finally:
             self._engine.free_sampler(slot.sampler)
         return self._reply(slot, len(prompt))

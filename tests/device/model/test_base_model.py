@@ -5,7 +5,7 @@ import pytest
 from idletune.errors import DamagedDataError, UsageError
 from idletune.model.base_model import BaseModel, common_length
 from idletune.model.chat_template import conversation, find_last, labelled, neutralize
-from idletune.model.engine import Item
+from idletune.model.engine import BATCH, Item
 from idletune.model.gguf_file import GgufFile, write_gguf
 from idletune.training.lora import Lora
 from idletune.training.rows import IGNORED
@@ -120,6 +120,16 @@ def test_chat_streams_what_it_returns_and_reuses_the_cache(tiny):
     cached = tiny.chat(longer, seed=0, **GREEDY)
     tiny.clear()
     assert tiny.chat(longer, seed=0, **GREEDY).tokens == cached.tokens
+
+
+def test_an_answer_stopped_while_its_prompt_is_read_leaves_a_cache_that_is_known(tiny):
+    tiny.clear()
+    calls = iter(range(100))
+    stopped = tiny.chat(conversation("a" * 800), seed=0, should_stop=lambda: next(calls) == 6, **GREEDY)
+    assert stopped.stop == "asked" and not stopped.tokens and len(tiny._cached) == 6 * BATCH
+    cells = tiny._engine.cells  # the conversation goes: there is no room for this beside it
+    assert len(tiny.embed_exchange("b" * (cells - 6 * BATCH), "yes").question) == cells - 6 * BATCH
+    assert tiny._cached == []
 
 
 def test_embeddings_taken_while_chatting_are_those_of_the_exchange(tiny):
