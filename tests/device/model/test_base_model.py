@@ -241,6 +241,39 @@ def test_wrong_files_and_closed_models_are_refused(tiny_path, tmp_path):
         model.tokenize("a")
 
 
+SINGLE = "{% if messages | length > 1 %}{{ raise_exception('one message at a time') }}{% endif %}"
+USER_LAST = "{% if messages[-1].role != 'user' %}{{ raise_exception('the user has the last word') }}{% endif %}"
+
+
+@pytest.mark.parametrize(("template", "end"), [(SINGLE, "<|endoftext|>"), (USER_LAST, "<|im_end|>")])
+def test_a_template_that_refuses_some_conversations_serves_the_others(tmp_path, template, end):
+    path = write_tiny_model(tmp_path / "tiny.gguf", template=template + TEMPLATE, add_bos=True)
+    with BaseModel(path, context_tokens=256, threads=1) as model:
+        assert [model._template.end_of_turn] == model.tokenize(end, special=True)
+        assert model.chat(conversation("hello"), seed=0, **GREEDY).tokens
+        with pytest.raises(UsageError, match="refuses this conversation"):
+            model.encode_prompt([*conversation("hello"), {"role": "assistant", "content": "yes"}])
+
+
+def test_a_template_gets_what_transformers_gives_it(tmp_path):
+    tools = "{% if tools is not none or documents is not none %}Use your tools.{% endif %}"
+    path = write_tiny_model(tmp_path / "tiny.gguf", template=tools + TEMPLATE)
+    with BaseModel(path, context_tokens=256, threads=1) as model:
+        ours = model._template.render(conversation("hello"))
+    from transformers.utils.chat_template_utils import render_jinja_template
+
+    (theirs,), _ = render_jinja_template([conversation("hello")], chat_template=tools + TEMPLATE,
+                                         add_generation_prompt=True)
+    assert ours == theirs
+
+
+@pytest.mark.parametrize("template", ["{% for m in messages %}", "{{ messages | nothing_known }}"])
+def test_a_template_that_does_not_compile_is_named(tmp_path, template):
+    path = write_tiny_model(tmp_path / "tiny.gguf", template=template)
+    with pytest.raises(UsageError, match="chat template does not compile .*use another model"):
+        BaseModel(path, context_tokens=256, threads=1)
+
+
 def test_small_parts():
     assert find_last([1, 2, 3, 1, 2], [1, 2]) == 3 and find_last([1], [2]) is None
     assert common_length([1, 2, 3], [1, 2, 4]) == 2 and common_length([], [1]) == 0
