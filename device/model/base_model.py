@@ -355,6 +355,10 @@ class BaseModel:
         """Positions of the question's own tokens in the prompt; all new ones where it is not found."""
         return self._template.question_range(prompt, question) or range(kept, len(prompt))
 
+    def fits(self, tokens: int) -> bool:
+        """Whether `generate` has room for a prompt and reply of so many tokens."""
+        return tokens <= self._engine.cells
+
     def _check_fit(self, tokens: int, room: int | None = None) -> None:
         room = room or self._engine.cells
         if tokens > room:
