@@ -122,9 +122,6 @@ class Settings:
         if meta["most"] is not None and not value <= meta["most"]:
             raise UsageError(f"setting {name} is {value}; it must be at most {meta['most']}")
 
-    def to_json(self) -> str:
-        return json.dumps(asdict(self), indent=1)
-
     def record_json(self) -> str:
         """The settings an adapter's record keeps: none that hold the user's own words or paths."""
         return json.dumps({name: value for name, value in asdict(self).items() if name not in PERSONAL}, indent=1)

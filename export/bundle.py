@@ -26,7 +26,6 @@ from idletune.model.base_model import BaseModel
 from idletune.model.bundle import BASE, FORMAT, MANIFEST, check_bundle, sha256
 from idletune.model.gguf_file import GgufFile
 from idletune.progress import Progress
-from idletune.settings import Settings
 from idletune.training.shape import ModelShape
 
 from .gguf_model import write_quantized
@@ -110,7 +109,8 @@ class _Build:
         )
 
     def settings(self) -> None:
-        (self.folder / "settings.json").write_text(Settings().to_json() + "\n", encoding="utf-8")
+        # For what this phone's settings should be; the defaults stay the program's, which may improve on them.
+        (self.folder / "settings.json").write_text("{}\n", encoding="utf-8")
         (self.folder / "lexicons.json").write_bytes((files("idletune") / "data" / "lexicons.json").read_bytes())
         (self.folder / "LICENSE-MODEL").write_text(licence_notice(self.source.path), encoding="utf-8")
 

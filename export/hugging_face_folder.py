@@ -23,7 +23,7 @@ from .layout import Architecture, by_gguf_name, by_model_type, gguf_name
 def write_hugging_face_folder(gguf_path: Path, folder: Path, dtype=np.float16, bars=no_bars) -> Path:
     """Dequantize a GGUF file into `folder`, which is made; returns it.
 
-    Raises UsageError for an unknown architecture or tokenizer, DamagedDataError for a truncated file.
+    Raises UsageError for an unknown architecture, tensor or tokenizer, DamagedDataError for a truncated file.
     """
     GgufFile(gguf_path)  # checks its sizes, with clear errors
     reader = gguf.GGUFReader(gguf_path)
@@ -83,6 +83,11 @@ def _weights(reader, architecture: Architecture, config, dtype, bars) -> dict[st
     missing = sorted(set(wanted) - set(tensors))
     if missing:
         raise DamagedDataError(f"the file lacks {len(missing)} tensors, {missing[0]} first; it is not a complete model")
+    unknown = sorted(set(tensors) - set(wanted))
+    if unknown:  # llama.cpp computes with them all: a model without them would be another one
+        raise UsageError(
+            f"the file has {len(unknown)} tensors that cannot be exported, {unknown[0]} first; use another model"
+        )
     state = {}
     with bars("unpacking", len(wanted)) as bar:
         for done, (name, theirs) in enumerate(wanted.items(), start=1):

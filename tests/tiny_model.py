@@ -30,8 +30,10 @@ VECTORS = {  # norms and biases of a block
 def write_tiny_model(
     path: Path, *, types=None, default="Q8_0", hidden=64, layers=2, heads=4, kv_heads=2, feed_forward=96,
     head_dim=0, window=0, seed=0, tied=True, architecture="llama", template=TEMPLATE, add_bos=False,
+    further=None,
 ) -> Path:
-    """Write the model; `types` maps a tensor's short name (attn_q) to a GGUF type name, `template` may be None."""
+    """Write the model; `types` maps a tensor's short name (attn_q) to a GGUF type name, `template` may be None;
+    `further` names vectors beyond the architecture's own, with their sizes."""
     rng, types = np.random.default_rng(seed), types or {}
     vocabulary, head_dim = [*SPECIAL, *byte_alphabet(), "th"], head_dim or hidden // heads
     writer = gguf.GGUFWriter(path, architecture)
@@ -75,6 +77,8 @@ def write_tiny_model(
                 add_vector(f"blk.{n}.{name}.weight", head_dim if name in ("attn_q_norm", "attn_k_norm") else hidden)
         for name, (rows, columns) in linears.items():
             add(f"blk.{n}.{name}.weight", rows, columns, 0.15)
+    for name, size in (further or {}).items():
+        add_vector(name, size)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

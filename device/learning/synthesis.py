@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from .rouge import rouge1
+from .rouge import rouge1, words
 
 # Pairs of everyday questions, worded apart; none is of any benchmark's data.
 EXAMPLES = (
@@ -59,7 +59,7 @@ class Checker:
             return "empty"
         if self._leaks(paraphrase):
             return "prompt leak"
-        ratio = len(paraphrase.split()) / max(1, len(original.split()))
+        ratio = len(words(paraphrase)) / max(1, len(words(original)))
         if not 1 / LONGEST_RATIO <= ratio <= LONGEST_RATIO:
             return "length"
         similarity = rouge1(paraphrase, original)
@@ -94,12 +94,18 @@ class Synthesizer:
         self.checker = Checker(settings.rouge_least, settings.rouge_most)
 
     def paraphrase(self, texts: list[str], report: SynthesisReport, seed: int, progress=None) -> list[list[str]]:
-        """Accepted paraphrases of each text, up to `settings.paraphrases`; `report` is added to."""
-        count = self.settings.paraphrases
-        wanted = [i for i, text in enumerate(texts) for _ in range(count) if len(text.split()) <= CONTEXT_PER_SET]
-        prompts = [self.model.tokenize(paraphrase_prompt(texts[i]), begin=True) for i in wanted]
+        """Accepted paraphrases of each text, up to `settings.paraphrases`; `report` is added to.
+
+        None of a text that is too long to be reworded, or for the context.
+        """
+        asked = {i: self._ask(text) for i, text in enumerate(texts) if len(words(text)) <= CONTEXT_PER_SET}
+        wanted = [
+            i for i, (prompt, room) in asked.items() if self.model.fits(len(prompt) + room)
+            for _ in range(self.settings.paraphrases)
+        ]
+        prompts, rooms = [asked[i][0] for i in wanted], [asked[i][1] for i in wanted]
         replies = self.model.generate(
-            prompts, max_tokens=[self._room(texts[i]) for i in wanted],
+            prompts, max_tokens=rooms,
             temperature=self.settings.paraphrase_temperature,
             top_p=0.95, seeds=[seed + n for n in range(len(prompts))], stop_text="\n", progress=progress,
         )
@@ -115,6 +121,6 @@ class Synthesizer:
                 report.dropped[problem] += 1
         return accepted
 
-    def _room(self, text: str) -> int:
-        """Tokens a paraphrase may take: one that runs on would be dropped for its length anyway."""
-        return 8 + round(1.6 * len(self.model.tokenize(text)))
+    def _ask(self, text: str) -> tuple[list[int], int]:
+        """The prompt, and the tokens a paraphrase may take: one that runs on would be dropped for its length."""
+        return self.model.tokenize(paraphrase_prompt(text), begin=True), 8 + round(1.6 * len(self.model.tokenize(text)))

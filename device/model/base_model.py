@@ -130,10 +130,10 @@ class BaseModel:
                     slot.stop = "asked"
                     break
                 self._advance([slot], None)
+                # What is decoded so far; an interrupted answer leaves a cache that still tells the truth.
+                self._cached = [*prompt, *slot.reply][: slot.position]
                 if slot.reply and not slot.stop == "end":
                     stream.write(self._open.piece(slot.reply[-1]))
-                    # What is decoded so far; an interrupted answer leaves a cache that still tells the truth.
-                    self._cached = [*prompt, *slot.reply[:-1]]
         finally:
             self._engine.free_sampler(slot.sampler)
         return replace(self._reply(slot, len(prompt)), left_out=left_out)
@@ -174,7 +174,8 @@ class BaseModel:
         if not prompts:
             return []
         limits = [max_tokens] * len(prompts) if isinstance(max_tokens, int) else max_tokens
-        self._check_fit(max(len(prompt) + limit for prompt, limit in zip(prompts, limits)))
+        largest = max(len(prompt) + limit for prompt, limit in zip(prompts, limits))
+        self._check_fit(largest)
         self.clear()
         watched = [range(0)] * len(prompts)
         if questions:
@@ -182,7 +183,10 @@ class BaseModel:
         waiting, active, replies = deque(range(len(prompts))), [], [None] * len(prompts)
         free = list(range(self.sequences))
         try:
-            shared = self._share_beginning(prompts, min(w.start for w in watched) if questions else None, progress)
+            longest = min(w.start for w in watched) if questions else largest
+            if not self._engine.shares_cells:  # then the beginning needs room beside the largest prompt's copy of it
+                longest = min(longest, self._engine.cells - largest)
+            shared = self._share_beginning(prompts, longest, progress)
             while waiting or active:
                 while waiting and free and self._room(active, len(prompts[waiting[0]]) + limits[waiting[0]], shared):
                     number = waiting.popleft()
@@ -333,8 +337,8 @@ class BaseModel:
             self._open.share(self.sequences, sequence, shared)
         return _Slot(number, sequence, prompt[shared:], shared, longest, sampler, watched)
 
-    def _share_beginning(self, prompts: list[list[int]], longest: int | None, progress) -> int:
-        """Decode what all prompts begin with once, `longest` tokens of it, in the last sequence; returns how many."""
+    def _share_beginning(self, prompts: list[list[int]], longest: int, progress) -> int:
+        """Decode what all prompts begin with once, up to `longest` tokens, in the last sequence; returns how many."""
         length = min(common_length(prompts[0], prompt[:-1][:longest]) for prompt in prompts)
         if len(prompts) == 1 or length < 8:
             return 0
@@ -348,8 +352,9 @@ class BaseModel:
 
     def _room(self, active: list[_Slot], tokens: int, shared: int) -> bool:
         """Whether a prompt and reply of `tokens` fit the KV cells beside those being answered."""
-        reserved = sum(slot.position + len(slot.waiting) + slot.longest - len(slot.reply) - shared for slot in active)
-        return shared + reserved + tokens - shared <= self._engine.cells
+        held = shared if self._engine.shares_cells else 0  # of each prompt, by the beginning's own cells
+        reserved = sum(slot.position + len(slot.waiting) + slot.longest - len(slot.reply) - held for slot in active)
+        return shared + reserved + tokens - held <= self._engine.cells
 
     def _reply(self, slot: _Slot, prompt_tokens: int) -> Reply:
         embeddings = self._embeddings(slot.question_embeddings, slot.reply_embeddings) if slot.watched else None
@@ -362,6 +367,10 @@ class BaseModel:
     def _question_range(self, prompt: list[int], question: str, kept: int) -> range:
         """Positions of the question's own tokens in the prompt; all new ones where it is not found."""
         return self._template.question_range(prompt, question) or range(kept, len(prompt))
+
+    def fits(self, tokens: int) -> bool:
+        """Whether `generate` has room for a prompt and reply of so many tokens."""
+        return tokens <= self._engine.cells
 
     def _check_fit(self, tokens: int, room: int | None = None) -> None:
         room = room or self._engine.cells

@@ -46,9 +46,12 @@ class ChatTemplate:
 
     def _find_end_of_turn(self) -> int:
         """The control token that the template writes after an assistant's turn (files often name another)."""
-        spoken = "a reply"
-        messages = [{"role": "user", "content": "a question"}, {"role": "assistant", "content": spoken}]
-        _, found, after = self._render(messages=messages).rpartition(spoken)
+        spoken, asked = "a reply", {"role": "user", "content": "a question"}
+        messages = [asked, {"role": "assistant", "content": spoken}, asked]  # some want the user's turn last
+        try:
+            _, found, after = self._render(messages=messages).rpartition(spoken)
+        except Exception:  # one for single questions, say: whether it takes a conversation is seen when there is one
+            return self._engine.end_of_text
         tokens = self._engine.tokenize(after, special=True) if found else []
         return tokens[0] if tokens and self._engine.is_end(tokens[0]) else self._engine.end_of_text
 
@@ -80,15 +83,22 @@ class ChatTemplate:
 
 
 def _compiled(source: str, **texts: str):
-    """A template as transformers renders it: `render(messages=...)`, sandboxed, with a generation prompt."""
+    """A template as transformers renders it: `render(messages=...)`, sandboxed, with a generation prompt.
+
+    UsageError when it does not compile.
+    """
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     environment = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols", _generation_tags()]
     )
     environment.filters["tojson"] = lambda value, indent=None: json.dumps(value, ensure_ascii=False, indent=indent)
+    try:
+        template = environment.from_string(source)
+    except Exception as error:  # jinja2's own, or what Python says of the code made from it
+        raise UsageError(f"the model's chat template does not compile ({error}); use another model") from None
     return partial(
-        environment.from_string(source).render, add_generation_prompt=True, raise_exception=_refuse,
+        template.render, add_generation_prompt=True, raise_exception=_refuse, tools=None, documents=None,
         strftime_now=lambda form: datetime.now().strftime(form), **texts,
     )
 

@@ -39,6 +39,8 @@ def silence() -> None:
 class Engine:
     """A loaded model with a context of `cells` KV cells shared by `sequences` conversations."""
 
+    shares_cells = True  # a beginning given to many sequences is held once
+
     def __init__(self, path: Path, *, cells: int, sequences: int, threads: int):
         self._model = self._context = self._adapter = self._batch = None
         self.metadata = GgufFile(path).metadata  # checks the file's sizes, with clear errors

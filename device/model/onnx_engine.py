@@ -34,6 +34,8 @@ def onnx_folder(path: Path) -> Path:
 class OnnxEngine:
     """The same calls as llama_engine.Engine; each sequence has a KV cache of its own."""
 
+    shares_cells = False
+
     def __init__(self, path: Path, *, cells: int, sequences: int, threads: int):
         folder = onnx_folder(Path(path))
         self._description = _read(folder / DESCRIPTION)

@@ -52,13 +52,12 @@ class Tokenizer:
     def encode(self, text: str, special: bool) -> list[int]:
         """Token ids; with `special`, the text of control tokens becomes those tokens."""
         known = self._plain | self._special if special else self._plain
-        ids, first = [], True
+        ids = []
         for part in _split(text, known):
             if part in known:
                 ids.append(known[part])
             elif part:
-                ids += self._encode_words(part) if self._byte_level else self._encode_pieces(part, first)
-            first = False
+                ids += self._encode_words(part) if self._byte_level else self._encode_pieces(part)
         return ids
 
     def piece(self, token: int) -> bytes:
@@ -85,8 +84,8 @@ class Tokenizer:
             for piece in self._word("".join(printable[byte] for byte in word.encode("utf-8", "replace")))
         ]
 
-    def _encode_pieces(self, text: str, first: bool) -> list[int]:
-        text = (" " if self._prefix and first else "") + text
+    def _encode_pieces(self, text: str) -> list[int]:
+        text = (" " if self._prefix else "") + text  # after every token that was cut out, as at the beginning
         ids = []
         for piece in self._merge(text.replace(" ", SPACE)):
             if piece in self._ids:

@@ -1,19 +1,26 @@
 """What training needs to know of a model, read from its GGUF metadata."""
 
 import math
+import re
 from dataclasses import asdict, dataclass, fields
 from typing import NamedTuple
 
 from ..errors import DamagedDataError, UsageError
 from ..model.gguf_file import GgufFile
 
-ARCHITECTURES = ("llama", "qwen2", "qwen3", "gemma3")
 ATTENTION = ("attn_q", "attn_k", "attn_v", "attn_output")
 FEED_FORWARD = ("ffn_gate", "ffn_up", "ffn_down")
 LINEARS = (*ATTENTION, *FEED_FORWARD)
 # The short names people know from PEFT, and GGUF's own.
 TARGETS = dict(zip(("q", "k", "v", "o", "gate", "up", "down"), LINEARS))
-UNKNOWN_TENSORS = ("rope_freqs.weight", "blk.0.ffn_gate_inp.weight", "blk.0.attn_qkv.weight", "blk.0.attn_output.bias")
+# Norms and biases of a block, by architecture.
+VECTORS = {
+    "llama": ("attn_norm", "ffn_norm"),
+    "qwen2": ("attn_norm", *(f"{name}.bias" for name in ATTENTION[:3]), "ffn_norm"),
+    "qwen3": ("attn_norm", "attn_q_norm", "attn_k_norm", "ffn_norm"),
+    "gemma3": ("attn_norm", "attn_q_norm", "attn_k_norm", "post_attention_norm", "ffn_norm", "post_ffw_norm"),
+}
+OUTSIDE_BLOCKS = ("token_embd.weight", "output_norm.weight", "output.weight")
 GEMMA3_GLOBAL_EVERY, GEMMA3_LOCAL_ROPE_BASE = 6, 10000.0  # fixed for the architecture, not in its metadata
 
 
@@ -79,14 +86,25 @@ class ModelShape(BlockShape):
 
 def _known_architecture(gguf: GgufFile) -> str:
     name = gguf.metadata.get("general.architecture", "?")
-    if name not in ARCHITECTURES:
-        raise UsageError(f"architecture {name!r} cannot be trained; known: {', '.join(ARCHITECTURES)}")
-    for feature in UNKNOWN_TENSORS:
-        if feature in gguf.tensors:
-            raise UsageError(f"{gguf.path.name} has {feature}, which training does not know; use another model")
+    if name not in VECTORS:
+        raise UsageError(f"architecture {name!r} cannot be trained; known: {', '.join(VECTORS)}")
+    # llama.cpp computes with every tensor of a file: passing one by would train another model than it serves.
+    unknown = [tensor for tensor in gguf.tensors if not _is_known(tensor, name)]
+    if unknown:
+        raise UsageError(
+            f"{gguf.path.name} has {len(unknown)} tensors that training does not know, {unknown[0]} first; "
+            "use another model"
+        )
     if gguf.metadata.get(f"{name}.rope.scaling.type", "none") != "none":
         raise UsageError(f"{gguf.path.name} uses rope scaling, which training does not know; use another model")
     return name
+
+
+def _is_known(tensor: str, architecture: str) -> bool:
+    in_block = re.fullmatch(r"blk\.\d+\.(.+)", tensor)
+    if not in_block:
+        return tensor in OUTSIDE_BLOCKS
+    return in_block[1].removesuffix(".weight") in (*LINEARS, *VECTORS[architecture])
 
 
 def _block(gguf: GgufFile, name: str) -> BlockShape:

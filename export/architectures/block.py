@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from idletune.training.shape import ATTENTION, BlockShape
+from idletune.training.shape import ATTENTION, VECTORS, BlockShape
 
 from .attention import Attention
 
@@ -106,16 +106,20 @@ class Rows:
 class Block:
     """The stages of a pre-norm block: `w` weights by GGUF name, `lora` (a, b) pairs by name, `scale` alpha / rank.
 
-    An architecture overrides what is its own: names of its vectors, rotary pairs, activation, further norms.
+    An architecture overrides what is its own: rotary pairs, activation, further norms.
     """
 
-    vectors: tuple[str, ...] = ("attn_norm", "ffn_norm")
     saved: tuple[str, ...] = ("q", "k", "v", "o", "log_sums", "middle", "gate", "up")
     rotary = "halves"
     saves_placed = True  # q and k are saved as `place` makes them; where heads are normalized, as they were before
 
     def __init__(self, shape: BlockShape):
         self.shape = shape
+
+    @property
+    def vectors(self) -> tuple[str, ...]:
+        """Names of its norms and biases."""
+        return VECTORS[self.shape.architecture]
 
     def vector_size(self, name: str) -> int:
         return self.shape.hidden

@@ -12,7 +12,6 @@ from .qwen3 import Qwen3
 
 
 class Gemma3(Qwen3):
-    vectors = ("attn_norm", "attn_q_norm", "attn_k_norm", "post_attention_norm", "ffn_norm", "post_ffw_norm")
     saved = ("q", "k", "v", "o", "log_sums", "mixed", "middle", "gate", "up", "narrowed")
 
     def activate(self, gate):

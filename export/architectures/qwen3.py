@@ -5,7 +5,6 @@ from .block import Block
 
 class Qwen3(Block):
     saves_placed = False
-    vectors = ("attn_norm", "attn_q_norm", "attn_k_norm", "ffn_norm")
 
     def vector_size(self, name: str) -> int:
         return self.shape.head_dim if name in ("attn_q_norm", "attn_k_norm") else self.shape.hidden

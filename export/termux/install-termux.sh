@@ -32,12 +32,14 @@ fi
 
 LLAMA_CPP_LIB_PATH=$PREFIX/lib
 export LLAMA_CPP_LIB_PATH
-if [ -n "$backend" ] && ! idletune status --model "$model" "$@"; then backend=; fi
+# On the model alone: what else may keep IdleTune from starting is no fault of llama.cpp's.
+load='import sys; from idletune.model.llama_engine import Engine; Engine(sys.argv[1], cells=256, sequences=1, threads=1).close()'
+if [ -n "$backend" ] && ! python -c "$load" "$model"; then backend=; fi
 if [ -z "$backend" ]; then
-    [ -d "$here/onnx" ] || fail "Termux's llama.cpp does not fit llama-cpp-python @LLAMA_CPP_PYTHON@; build the bundle with --onnx int4"
+    [ -d "$here/onnx" ] || fail "llama.cpp does not load the model; where the lines above do not tell otherwise, Termux's does not fit llama-cpp-python @LLAMA_CPP_PYTHON@: build the bundle with --onnx int4"
     backend=onnx
-    idletune status --model "$model" --backend onnx "$@" || fail "the bundle does not start; see the line above"
 fi
+idletune status --model "$model" --backend "$backend" "$@" || fail "IdleTune does not start; see the line above"
 
 # idletune with this bundle's model: idletune-phone COMMAND ...; and the command used most by a name of its own.
 cat > "$PREFIX/bin/idletune-phone" <<START

@@ -5,9 +5,11 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
+import llama_cpp
 import pytest
 from idletune.model.bundle import check_bundle
 from idletune.runtime import Runtime
@@ -45,6 +47,7 @@ def test_everything_is_there_and_vouched_for(bundle):
     } < names
     assert sorted(p.name for p in bundle.parent.iterdir()) == ["tiny"]
     assert names == {p.relative_to(bundle).as_posix() for p in bundle.rglob("*") if p.is_file()} - {"manifest.json"}
+    assert json.loads((bundle / "settings.json").read_text()) == {}  # the defaults are the program's
     assert manifest["shape"]["hidden"] == 64 and manifest["tools"]["onnxruntime"]
     assert manifest["parity"]["base.gguf"]["relative_logit_difference"] < 5e-2
     assert manifest["parity"]["training"]["gradient_error"] < 1e-4
@@ -126,22 +129,32 @@ def calls(folder: Path) -> list[str]:
     return (folder / "calls").read_text().splitlines()
 
 
-@pytest.mark.parametrize("llama_fits", [True, False])
-def test_the_termux_installer(bundle, tmp_path, llama_fits):
-    """With stand-ins for Termux's commands: what it installs, where it puts things, what it starts."""
+@pytest.mark.parametrize("llama_fits, starts", [(True, True), (True, False), (False, True)])
+def test_the_termux_installer(bundle, tmp_path, llama_fits, starts):
+    """With stand-ins for Termux's commands: what it installs, where it puts things, what it starts.
+
+    Python and llama.cpp are the real ones; in a phone that llama.cpp does not fit, its library is missing.
+    """
     commands, prefix, home = tmp_path / "commands", tmp_path / "usr", tmp_path / "home"
     commands.mkdir()
     (prefix / "bin").mkdir(parents=True)
     for name in ("pkg", "pip"):
         stand_in(commands, name, "exit 0")
-    stand_in(commands, "idletune", "exit 0" if llama_fits else "exit 2")
+    stand_in(commands, "idletune", "exit 0" if starts else "exit 2")
+    stand_in(commands, "python", f'PYTHONPATH="{os.pathsep.join(sys.path)}" exec {sys.executable} "$@"')
+    if llama_fits:
+        (prefix / "lib").symlink_to(Path(llama_cpp.__file__).parent / "lib")
     environment = {"PATH": f"{commands}:/usr/bin:/bin", "PREFIX": str(prefix), "HOME": str(home)}
     done = subprocess.run(["sh", bundle / "install-termux.sh"], env=environment, capture_output=True, text=True)
     installed = home / ".local/share/idletune"
     assert check_bundle(installed / "bundle" / "base.gguf") and (installed / "settings.json").is_file()
     assert any(call.startswith("pkg install") and "python-onnxruntime" in call for call in calls(commands))
     assert any("llama-cpp-python==" in call and "@" not in call for call in calls(commands))
-    if llama_fits:
+    if not llama_fits:
+        assert done.returncode == 2 and "build the bundle with --onnx int4" in done.stderr
+    elif not starts:
+        assert done.returncode == 2 and done.stderr.endswith("IdleTune does not start; see the line above\n")
+    else:
         assert done.returncode == 0, done.stderr
         launcher = prefix / "bin" / "idletune-chat"
         subprocess.run(["sh", launcher, "--set", "seed=1"], env=environment, check=True)
@@ -150,8 +163,6 @@ def test_the_termux_installer(bundle, tmp_path, llama_fits):
         subprocess.run(["sh", launcher.with_name("idletune-phone"), "termux", "install"], env=environment, check=True)
         installed_jobs = f"idletune termux --model {installed}/bundle/base.gguf --backend llama.cpp install"
         assert calls(commands)[-1] == installed_jobs
-    else:
-        assert done.returncode == 2 and "build the bundle with --onnx int4" in done.stderr
 
 
 def test_push_copies_with_adb(bundle, tmp_path):

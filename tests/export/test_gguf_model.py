@@ -14,6 +14,7 @@ from idletune_export.parity import compare
 from idletune_export.reference import Reference
 from idletune_export.vocabulary import CUTS, Vocabulary, _cut, write_tokenizer
 from safetensors.numpy import load_file, save_file
+from tiny_model import write_tiny_model
 
 TEXT = "What is the thickest ice of 2026?\n\n  naïve 日本 🐕 isn't IT'S 12345\t= x"
 
@@ -204,6 +205,14 @@ def test_a_lost_tensor_is_named(copy, tmp_path):
     save_file(state, copy / "model.safetensors")
     with pytest.raises(DamagedDataError, match="lacks 1 tensors, model.layers.1.mlp.up_proj.weight first"):
         write_gguf_model(copy, tmp_path / "m.gguf")
+
+
+@pytest.mark.parametrize("name, size", [("rope_freqs.weight", 8), ("blk.1.attn_q.bias", 64)])
+def test_a_tensor_without_a_place_in_the_folder_is_refused(capsys, tmp_path, name, size):
+    path = write_tiny_model(tmp_path / "more.gguf", further={name: size})
+    said = refused(capsys, "folder", path, "-o", tmp_path / "out" / "hf")
+    assert f"1 tensors that cannot be exported, {name} first" in said
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_unknown_quantizations_are_named(half, tmp_path):

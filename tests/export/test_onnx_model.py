@@ -147,6 +147,16 @@ def test_prompts_and_replies_are_those_of_llama_cpp(folder, model):
         assert one @ other / (np.linalg.norm(one) * np.linalg.norm(other)) > 0.99
 
 
+@pytest.mark.parametrize("beginning", [100, 290, 380])
+def test_prompts_with_a_long_beginning_in_common_find_room(folder, beginning):
+    with BaseModel(folder / "base.gguf", context_tokens=2048, sequences=8, threads=1, backend="onnx") as model:
+        model._engine.cells = 400
+        prompts = [model.tokenize("x" * (beginning - 10) + letter * 10) for letter in "abcdefgh"]
+        together = model.generate(prompts, seeds=[0] * 8, **GREEDY)
+        alone = model.generate(prompts[3:4], seeds=[0], **GREEDY)
+    assert together[3].tokens[:3] == alone[0].tokens[:3]
+
+
 def test_the_cache_changes_nothing(model):
     messages = conversation("what is this?")
     first = model.chat(messages, seed=0, **GREEDY)

@@ -1,6 +1,6 @@
 import pytest
 from idletune.learning.synthesis import EXAMPLES, Checker, SynthesisReport, Synthesizer, clean, paraphrase_prompt
-from idletune.model.base_model import Reply
+from idletune.model.base_model import BaseModel, Reply
 from idletune.settings import Settings
 
 ORIGINAL = "How do I keep my bread dough warm in a cold kitchen?"
@@ -40,9 +40,29 @@ class Parrot:
     def tokenize(self, text, begin=False):
         return [0] * len(text)
 
+    def fits(self, tokens):
+        return tokens <= 2048
+
     def generate(self, prompts, *, seeds, **_):
         self.seeds = seeds
         return [Reply(next(self.lines), [], None, "end", 0) for _ in prompts]
+
+
+def test_questions_of_any_script_are_checked_for_their_meaning():
+    checker, question = Checker(0.25, 0.9), "Как долго варить яйцо, чтобы оно было мягким?"
+    assert checker.problem("Сколько минут варить яйцо, чтобы оно вышло мягким?", question) is None
+    assert checker.problem("Когда отходит последний автобус в сторону гавани?", question) == "meaning lost"
+    assert checker.problem("今天", "今天北京的天气怎么样？") == "length"
+
+
+@pytest.mark.parametrize(
+    "long", ["what is this? " * 200, "今天天气怎么样？" * 22, "x" * 1200], ids=["words", "tokens", "one word"]
+)
+def test_a_question_too_long_to_be_reworded_keeps_no_other_from_it(tiny_path, long):
+    settings, report = Settings(paraphrases=2), SynthesisReport()
+    with BaseModel(tiny_path, context_tokens=256, threads=1) as model:
+        accepted = Synthesizer(model, settings).paraphrase([long, ORIGINAL], report, seed=0)
+    assert report.asked == 2 and accepted[0] == []
 
 
 def test_counts_add_up_and_every_sample_has_its_own_seed():

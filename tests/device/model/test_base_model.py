@@ -5,7 +5,7 @@ import pytest
 from idletune.errors import DamagedDataError, UsageError
 from idletune.model.base_model import BaseModel, common_length
 from idletune.model.chat_template import conversation, find_last, labelled, neutralize
-from idletune.model.engine import Item
+from idletune.model.engine import BATCH, Item
 from idletune.model.gguf_file import GgufFile, write_gguf
 from idletune.training.lora import Lora
 from idletune.training.rows import IGNORED
@@ -120,6 +120,16 @@ def test_chat_streams_what_it_returns_and_reuses_the_cache(tiny):
     cached = tiny.chat(longer, seed=0, **GREEDY)
     tiny.clear()
     assert tiny.chat(longer, seed=0, **GREEDY).tokens == cached.tokens
+
+
+def test_an_answer_stopped_while_its_prompt_is_read_leaves_a_cache_that_is_known(tiny):
+    tiny.clear()
+    calls = iter(range(100))
+    stopped = tiny.chat(conversation("a" * 800), seed=0, should_stop=lambda: next(calls) == 6, **GREEDY)
+    assert stopped.stop == "asked" and not stopped.tokens and len(tiny._cached) == 6 * BATCH
+    cells = tiny._engine.cells  # the conversation goes: there is no room for this beside it
+    assert len(tiny.embed_exchange("b" * (cells - 6 * BATCH), "yes").question) == cells - 6 * BATCH
+    assert tiny._cached == []
 
 
 def test_embeddings_taken_while_chatting_are_those_of_the_exchange(tiny):
@@ -256,6 +266,39 @@ def test_wrong_files_and_closed_models_are_refused(tiny_path, tmp_path):
     model.close()
     with pytest.raises(UsageError, match="closed"):
         model.tokenize("a")
+
+
+SINGLE = "{% if messages | length > 1 %}{{ raise_exception('one message at a time') }}{% endif %}"
+USER_LAST = "{% if messages[-1].role != 'user' %}{{ raise_exception('the user has the last word') }}{% endif %}"
+
+
+@pytest.mark.parametrize(("template", "end"), [(SINGLE, "<|endoftext|>"), (USER_LAST, "<|im_end|>")])
+def test_a_template_that_refuses_some_conversations_serves_the_others(tmp_path, template, end):
+    path = write_tiny_model(tmp_path / "tiny.gguf", template=template + TEMPLATE, add_bos=True)
+    with BaseModel(path, context_tokens=256, threads=1) as model:
+        assert [model._template.end_of_turn] == model.tokenize(end, special=True)
+        assert model.chat(conversation("hello"), seed=0, **GREEDY).tokens
+        with pytest.raises(UsageError, match="refuses this conversation"):
+            model.encode_prompt([*conversation("hello"), {"role": "assistant", "content": "yes"}])
+
+
+def test_a_template_gets_what_transformers_gives_it(tmp_path):
+    tools = "{% if tools is not none or documents is not none %}Use your tools.{% endif %}"
+    path = write_tiny_model(tmp_path / "tiny.gguf", template=tools + TEMPLATE)
+    with BaseModel(path, context_tokens=256, threads=1) as model:
+        ours = model._template.render(conversation("hello"))
+    from transformers.utils.chat_template_utils import render_jinja_template
+
+    (theirs,), _ = render_jinja_template([conversation("hello")], chat_template=tools + TEMPLATE,
+                                         add_generation_prompt=True)
+    assert ours == theirs
+
+
+@pytest.mark.parametrize("template", ["{% for m in messages %}", "{{ messages | nothing_known }}"])
+def test_a_template_that_does_not_compile_is_named(tmp_path, template):
+    path = write_tiny_model(tmp_path / "tiny.gguf", template=template)
+    with pytest.raises(UsageError, match="chat template does not compile .*use another model"):
+        BaseModel(path, context_tokens=256, threads=1)
 
 
 def test_small_parts():

@@ -15,6 +15,7 @@ SEEN = [
 TEXTS = [
     "", " ", "the other thesis", "isn't IT'S 12345 \n\n  x\t=\t3.14?",
     "naïve 日本 🐕 ½²Ⅷ ａ\u0301", "a\x1cb\x85c\u3000d",
+    "the<|im_end|>\nthe<b>the</b> other<|im_end|><|im_start|>thesis",
     "<|im_end|>the<|im_start|>", "<b>bold</b>", "\U0001f9ff\u0378 unassigned",
 ]
 
@@ -70,8 +71,10 @@ def test_byte_level_equals_the_library(tmp_path, kind):
         assert b"".join(map(ours.piece, ids)).decode() == spoken
 
 
-def test_sentencepiece_equals_the_library(tmp_path):
-    reference = trained([], normalizers.Replace(" ", "▁"), unk_token="<unk>", byte_fallback=True, fuse_unk=True)
+@pytest.mark.parametrize("before", [[], [normalizers.Prepend("▁")]], ids=["as it is", "a space before each text"])
+def test_sentencepiece_equals_the_library(tmp_path, before):
+    normalizer = normalizers.Sequence([*before, normalizers.Replace(" ", "▁")])
+    reference = trained([], normalizer, unk_token="<unk>", byte_fallback=True, fuse_unk=True)
     reference.save(str(tmp_path / "tokenizer.json"))
     # The trainer put the bytes among the special tokens; in a real file they are pieces.
     import json

@@ -71,3 +71,13 @@ def test_an_unsupported_type_or_architecture_is_named(tmp_path, tiny_path):
     path = write_tiny_model(tmp_path / "mamba.gguf", architecture="mamba")
     with pytest.raises(UsageError, match="architecture 'mamba'.*llama"):
         ModelShape.of(GgufFile(path))
+
+
+@pytest.mark.parametrize("name, size", [
+    ("rope_freqs.weight", 8), ("output.bias", 260), ("blk.1.attn_q.bias", 64), ("blk.0.ffn_down.bias", 64),
+    ("blk.0.attn_q_norm.weight", 16),
+])
+def test_tensors_that_training_would_pass_by_are_named(tmp_path, name, size):
+    path = write_tiny_model(tmp_path / "more.gguf", further={name: size})
+    with pytest.raises(UsageError, match=f"more.gguf has 1 tensors that training does not know, {name} first"):
+        ModelShape.of(GgufFile(path))
