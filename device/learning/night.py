@@ -42,7 +42,7 @@ SETS_PER_BATCH = 4  # answered sets paraphrased together; a stop loses at most t
 
 
 class Stopped(Exception):
-    """The stop request was heeded; never leaves `Learning.run`."""
+    """The stop request was heeded; never leaves `Learning.run` or `review`."""
 
 
 @dataclass
