@@ -203,8 +203,8 @@ class Learning:
             examples += [self._encode(row["question"], row["response"]) for row in opened]
         lora = self._new_lora()
         report.plan = self._plan(lora, sum(len(example.tokens) for example in examples))
-        settings = self._settings(report.plan)
-        return Trainer(self._layers(lora, report.plan), examples, settings, self.checkpoint, self.files)
+        settings, layers = self._settings(report.plan), self._layers(lora, report.plan)
+        return Trainer(layers, examples, settings, self.checkpoint, self.files, base=self.model.sha256)
 
     def _new_lora(self) -> Lora:
         """Where training starts: the adapter that serves (`warm_start`), an adopted one, both in their own form, or
