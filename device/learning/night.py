@@ -204,7 +204,10 @@ class Learning:
         lora = self._new_lora()
         report.plan = self._plan(lora, sum(len(example.tokens) for example in examples))
         settings, layers = self._settings(report.plan), self._layers(lora, report.plan)
-        return Trainer(layers, examples, settings, self.checkpoint, self.files, base=self.model.sha256)
+        return Trainer(
+            layers, examples, settings, self.checkpoint, self.files, base=self.model.sha256,
+            keeps_entering=report.plan.keeps_entering,
+        )
 
     def _new_lora(self) -> Lora:
         """Where training starts: the adapter that serves (`warm_start`), an adopted one, both in their own form, or

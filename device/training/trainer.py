@@ -41,18 +41,20 @@ class Trainer:
     """Trains `layers.lora` from the parameters it has, on `examples`; an unfinished run is kept in `checkpoint`.
 
     `base` names the frozen weights (by their SHA-256): a checkpoint is of use with the same ones only.
+    `keeps_entering`: what enters the first trained layer is kept for all examples (see MemoryPlan).
     """
 
     def __init__(
         self, layers: Layers, examples: list[Example], settings, checkpoint: Path | None = None, files=PLAIN,
-        base: str = "",
+        base: str = "", keeps_entering: bool = True,
     ):
         if not examples:
             raise UsageError("nothing to train on: no answered dialogue set; answer a question first")
         self.layers, self.lora, self.settings = layers, layers.lora, settings
         self.examples, self.checkpoint, self.files, self.base = examples, checkpoint, files, base
         self.rows = self._plan()
-        self.entering = ActivationCache(layers, examples, settings.row_tokens) if layers.lora.first else None
+        kept = keeps_entering and layers.lora.first > 0
+        self.entering = ActivationCache(layers, examples, settings.row_tokens) if kept else None
         self.optimizer = AdamW(self.lora.size, settings.weight_decay)
         self.gradient = np.zeros(self.lora.size, np.float32)
         self.done = 0
@@ -166,7 +168,7 @@ class Trainer:
         and KEPT."""
         s, digest = self.settings, hashlib.sha256()
         form = [s.seed, len(self.rows), s.learning_rate, s.weight_decay, s.clip_norm, s.row_tokens, s.accumulate]
-        adapter = [self.lora.targets, self.lora.rank, self.lora.alpha, self.lora.first]
+        adapter = [self.lora.targets, self.lora.rank, self.lora.alpha, self.lora.first, self.entering is not None]
         digest.update(json.dumps([self.base, *form, s.dropout, *adapter, self.layers.arithmetic, KEPT]).encode())
         digest.update(self.lora.flat.tobytes())
         for example in self.examples:

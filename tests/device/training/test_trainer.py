@@ -83,6 +83,19 @@ def test_a_checkpoint_with_one_bit_changed_is_refused(make_trainer, tmp_path):
             trainer.resume()
 
 
+def test_without_the_values_kept_for_the_first_trained_layer_it_learns_the_same(tiny_path, tiny_graphs, tmp_path):
+    def make(kept):
+        layers = make_layers(tiny_path, tiny_graphs, threads=1, top_layers=1)
+        examples = random_examples(layers.shape.vocabulary, (20, 30, 11, 25, 40, 9))
+        return Trainer(layers, examples, SETTINGS, tmp_path / "training.npz", keeps_entering=kept)
+
+    kept, anew = make(True), make(False)
+    assert kept.entering is not None and anew.entering is None
+    np.testing.assert_allclose(kept.run().losses, anew.run().losses, rtol=1e-4)
+    make(True).run(should_stop=lambda: True)
+    assert not make(False).resume() and make(True).resume()  # they differ in the last bits
+
+
 def test_nothing_to_train_on(tiny_path, tiny_graphs):
     with pytest.raises(UsageError, match="nothing to train on"):
         Trainer(make_layers(tiny_path, tiny_graphs, threads=1), [], SETTINGS)
