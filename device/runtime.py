@@ -154,9 +154,11 @@ class Runtime:
         """What a slice does, for a scheduler that holds the lock; its outcome in words."""
         if not self.refresh_embeddings(bars, should_stop):
             return "embedding the buffer anew, to be continued"
-        self.review()
+        self.review(should_stop)
         if self.scheduler.nothing_to_learn():
             return "embedded the buffer anew"
+        if should_stop():
+            return "second look, to be continued"
         report = self._learn(should_stop, bars)
         if not report.finished:
             return f"{report.stage}, to be continued"
@@ -169,7 +171,7 @@ class Runtime:
         return asdict(self.scheduler.source.push(state))
 
     def _learn(self, should_stop: Callable[[], bool], bars, embed_anew: bool = True) -> LearningReport:
-        self.review()
+        self.review(should_stop)
         self.model.clear()  # the conversation goes on afterwards, its cached tokens are the old model's
         serving = self.model.adapter
         report = self._learning().run(should_stop, bars)
@@ -213,9 +215,12 @@ class Runtime:
         finally:
             serve(self.model, self.adapters)
 
-    def review(self) -> Review | None:
-        """Hold the adapter in use against the answers given since; rolls back one that makes them worse."""
-        return review(self.model, self.adapters, self.buffer, self.settings)
+    def review(self, should_stop: Callable[[], bool] = lambda: False) -> Review | None:
+        """Hold the adapter in use against the answers given since; rolls back one that makes them worse.
+
+        None where nothing is new, or when stopped; the next call goes on there.
+        """
+        return review(self.model, self.adapters, self.buffer, self.settings, should_stop)
 
     def rotate_key(self, key: bytes) -> None:
         """Encrypt the whole state anew; from now on only `key` (32 bytes) opens it. Encrypts a plain home, too."""

@@ -57,7 +57,7 @@ class Settings:
     rouge_most: float = setting(0.9, "ROUGE-1 F above which a paraphrase is a copy", least=0, most=1)
     # training
     rank: int = setting(16, "rank of the LoRA adapter", least=1, most=64)
-    alpha: float = setting(32.0, "LoRA alpha; the update is scaled by alpha / rank", least=0, most=1e6)
+    alpha: float = setting(32.0, "LoRA alpha; the update is scaled by alpha / rank", least=1e-3, most=1e6)
     targets: str = setting("gate,up,down", "linear layers that get an adapter, of q,k,v,o,gate,up,down")
     top_share: float = setting(
         0.5, "share of the layers that get an adapter, from the output down; 1 = all", least=0, most=1
@@ -79,7 +79,9 @@ class Settings:
         ("auto", "float32", "int8"),
     )
     # gate
-    held_out_share: float = setting(0.2, "share of answered sets kept out of training for the gate", least=0, most=0.5)
+    held_out_share: float = setting(
+        0.2, "share of answered sets kept out of training for the gate; at least one is", least=0, most=0.5
+    )
     probe_tolerance: float = setting(0.01, "relative rise of the general loss that is still accepted", least=0, most=99)
     engine_tolerance: float = setting(
         0.01, "difference allowed between both engines, of the loss or of 1 nat", least=0, most=99,

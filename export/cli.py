@@ -18,7 +18,8 @@ ONNX_WEIGHTS = ("fp32", "int8", "int4")
 def graphs(arguments) -> None:
     from .training_check import write_training_graphs
 
-    write_training_graphs(arguments.model, arguments.output)
+    with _new(arguments.output) as path:
+        write_training_graphs(arguments.model, path)
     print(f"wrote the training graphs of {arguments.model.name} to {arguments.output}")
 
 

@@ -42,7 +42,7 @@ SETS_PER_BATCH = 4  # answered sets paraphrased together; a stop loses at most t
 
 
 class Stopped(Exception):
-    """The stop request was heeded; never leaves `Learning.run`."""
+    """The stop request was heeded; never leaves `Learning.run` or `review`."""
 
 
 @dataclass
@@ -87,7 +87,7 @@ class Learning:
     def run(self, should_stop: Callable[[], bool] = lambda: False, bars=no_bars) -> LearningReport:
         """Synthesize, train, judge. `bars(label, total)` gives a context manager that shows progress.
 
-        Raises UsageError when too little was answered or the memory budget is too small.
+        Raises UsageError when too little was answered, for training or to judge by, or the memory budget is too small.
         """
         report, forgotten = LearningReport(), self.store.counter("forgotten")
         self._should_stop = lambda: should_stop() or self.store.counter("forgotten") != forgotten
@@ -132,7 +132,8 @@ class Learning:
         answered = [s for s in self.buffer.sets() if s.response is not None]
         known = {s.id: s for s in answered}
         self._round = open_round(self.store)
-        if self._round and not known.keys() >= {*self._round.training, *self._round.held_out}:
+        # Given up where a set is gone, or nothing was held out, as earlier versions could begin one.
+        if self._round and not (self._round.held_out and known.keys() >= self._round.sets):
             self._round.abandon()
             self._round = None
         if self._round is None:
@@ -141,18 +142,22 @@ class Learning:
         return [known[id] for id in self._round.training], [known[id] for id in self._round.held_out]
 
     def _divide(self, answered: list[DialogueSet]) -> tuple[list[DialogueSet], list[DialogueSet]]:
-        """Sets to train on and sets to judge by; a set never changes sides."""
+        """Sets to train on and sets to judge by, some of each; a set never changes sides."""
         if len(answered) < LEAST_ANSWERS:
             raise UsageError(f"{len(answered)} answered dialogue sets; learning starts at {LEAST_ANSWERS}: answer more")
-        share = self.settings.held_out_share
-        wanted = max(1, round(share * len(answered))) if share else 0
+        wanted = max(1, round(self.settings.held_out_share * len(answered)))
         held_out = [s for s in answered if s.tags["held_out"]]
         # Sets already learned from may not judge a later adapter: their answers are known to the earlier one.
         fresh = [s for s in answered if not s.tags["held_out"] and s.tags["learned_in"] is None]
         missing = max(0, wanted - len(held_out))
         chosen = fresh[:: max(1, len(fresh) // missing)][:missing] if missing else []
-        self.buffer.hold_out([s.id for s in chosen])
         kept = {s.id for s in held_out + chosen}
+        if not 0 < len(kept) < len(answered):
+            raise UsageError(
+                f"of {len(answered)} answers {len(kept)} may judge an adapter and {len(answered) - len(kept)} train it;"
+                " both need some: answer more"
+            )
+        self.buffer.hold_out([s.id for s in chosen])
         return [s for s in answered if s.id not in kept], [s for s in answered if s.id in kept]
 
     def _synthesize(self, sets: list[DialogueSet], report: SynthesisReport, bars) -> None:
@@ -198,8 +203,11 @@ class Learning:
             examples += [self._encode(row["question"], row["response"]) for row in opened]
         lora = self._new_lora()
         report.plan = self._plan(lora, sum(len(example.tokens) for example in examples))
-        settings = self._settings(report.plan)
-        return Trainer(self._layers(lora, report.plan), examples, settings, self.checkpoint, self.files)
+        settings, layers = self._settings(report.plan), self._layers(lora, report.plan)
+        return Trainer(
+            layers, examples, settings, self.checkpoint, self.files, base=self.model.sha256,
+            keeps_entering=report.plan.keeps_entering,
+        )
 
     def _new_lora(self) -> Lora:
         """Where training starts: the adapter that serves (`warm_start`), an adopted one, both in their own form, or

@@ -2,17 +2,22 @@
 
 The gate judged it on answers of the past. Each later answer is one more paired measurement: its loss under
 the adapter in use and under the one before (or the base), in llama.cpp. Only when the difference is worse
-by more than its noise, the adapter is rolled back.
+by more than its noise, the adapter is rolled back. Losses are kept as they are taken: a stopped look goes on
+where it stood, and a later one measures what is new.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from math import sqrt
 
+from ..dialogue import DialogueSet
 from ..errors import DamagedDataError
 from ..selection.buffer import Buffer
 from ..settings import Settings
+from ..training.rows import Example
 from .adapters import Adapters, AdapterVersion
-from .night import load, serve
+from .measures import measures_key
+from .night import Stopped, load, serve
 
 LEAST_ANSWERS = 8
 MOST_ANSWERS = 64  # the newest; enough to see a difference, quick to measure
@@ -43,8 +48,10 @@ class Review:
         )
 
 
-def review(model, adapters: Adapters, buffer: Buffer, settings: Settings) -> Review | None:
-    """Compare, record, and roll back if need be; None where there is nothing new to compare."""
+def review(
+    model, adapters: Adapters, buffer: Buffer, settings: Settings, should_stop: Callable[[], bool] = lambda: False
+) -> Review | None:
+    """Compare, record, and roll back if need be; None where there is nothing new to compare, or when stopped."""
     serving = adapters.current()
     if serving is None:
         return None
@@ -57,18 +64,67 @@ def review(model, adapters: Adapters, buffer: Buffer, settings: Settings) -> Rev
         model.encode_exchange(s.question, s.response, system=settings.system, longest=settings.example_tokens)
         for s in answers
     ]
+    losses = AnswerLosses(model, adapters, buffer, should_stop)
     try:
-        differences = _differences(model, adapters, serving, before, examples)
+        now, then = (losses.under(adapter, answers, examples) for adapter in (serving, before))
+        differences = [loss - earlier for loss, earlier in zip(now, then)]
         found = Review(serving.version, before.version if before else None, len(answers), *mean_and_error(differences))
         with adapters.store.transaction():
             if found.failed:
                 adapters.rollback(f"rolled back: {found.reason}")
             adapters.store.log("review", **asdict(found), rolled_back=found.failed, sets=ids)
-    except DamagedDataError:  # one of the files is not whole: nothing to compare with
+    except (DamagedDataError, Stopped):  # one of the files is not whole: nothing to compare with
         return None
     finally:
         serve(model, adapters)
     return found
+
+
+class AnswerLosses:
+    """Losses of single answers in llama.cpp, in nats per token, each measured once."""
+
+    def __init__(self, model, adapters: Adapters, buffer: Buffer, should_stop: Callable[[], bool]):
+        self.model, self.adapters, self.buffer, self.should_stop = model, adapters, buffer, should_stop
+        self.store = adapters.store
+
+    def under(self, adapter: AdapterVersion | None, answers: list[DialogueSet], examples: list[Example]) -> list[float]:
+        """With a version, or the base alone. Raises Stopped before a measurement when a stop is asked for."""
+        losses, loaded = [], False
+        for answer, example in zip(answers, examples):
+            key = self._key(adapter, example)
+            loss = self._kept(answer, key)
+            if loss is None:
+                if self.should_stop():
+                    raise Stopped
+                if not loaded:
+                    self._load(adapter)
+                    loaded = True
+                loss = self._measure(answer, example, key)
+            losses.append(loss)
+        return losses
+
+    def _measure(self, answer: DialogueSet, example: Example, key: str) -> float:
+        total, count = self.model.negative_log_likelihood([example])
+        loss = total / max(1, count)
+        with self.store.transaction() as db:
+            if answer.id in self.buffer:  # else it was forgotten meanwhile
+                db.execute("INSERT OR REPLACE INTO answer_losses VALUES (?, ?, ?)", (answer.id, key, loss))
+        return loss
+
+    def _kept(self, answer: DialogueSet, key: str) -> float | None:
+        sql = "SELECT loss FROM answer_losses WHERE dialogue_set_id = ? AND key = ?"
+        row = self.store.row(sql, answer.id, key)
+        return row["loss"] if row else None
+
+    def _key(self, adapter: AdapterVersion | None, example: Example) -> str:
+        key = measures_key([example], self.model.sha256, adapter.version if adapter else 0)
+        return self.store.sealer.digest(key)  # a short answer could be guessed from a plain hash
+
+    def _load(self, adapter: AdapterVersion | None) -> None:
+        if adapter is None:
+            self.model.remove_adapter()
+        else:
+            load(self.model, self.adapters, adapter)
 
 
 def mean_and_error(values: list[float]) -> tuple[float, float]:
@@ -89,15 +145,3 @@ def _seen(adapters: Adapters, serving: AdapterVersion) -> list[int]:
     """The sets that the last review looked at, if it was of this version."""
     event = next(iter(adapters.store.events(1, "review")), None)
     return event.detail["sets"] if event and event.detail["version"] == serving.version else []
-
-
-def _differences(model, adapters: Adapters, serving, before, examples) -> list[float]:
-    losses = []
-    for adapter in (serving, before):
-        if adapter is None:
-            model.remove_adapter()
-        else:
-            load(model, adapters, adapter)
-        sums = [model.negative_log_likelihood([example]) for example in examples]
-        losses.append([total / max(1, count) for total, count in sums])
-    return [now - then for now, then in zip(*losses)]

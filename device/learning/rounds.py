@@ -24,6 +24,10 @@ class Round:
         self.held_out: list[int] = json.loads(row["held_out"])
         self.measures: dict = json.loads(row["measures"])
 
+    @property
+    def sets(self) -> set[int]:
+        return {*self.training, *self.held_out}
+
     def under(self, key: str) -> None:
         """Drop the measures unless they were taken under this key."""
         if key != self.key:
@@ -42,7 +46,7 @@ class Round:
             db.execute("UPDATE rounds SET finished = ? WHERE id = ?", (self.store.clock(), self.id))
 
     def abandon(self) -> None:
-        """One of its sets is gone: as if it had never begun."""
+        """It cannot be finished: as if it had never begun."""
         with self.store.transaction() as db:
             db.execute("DELETE FROM rounds WHERE id = ?", (self.id,))
 

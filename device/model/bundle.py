@@ -44,14 +44,16 @@ def read_manifest(folder: Path) -> dict:
     path = folder / MANIFEST
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-        known = all(key in manifest for key in ("format", "files", "shape"))
-        version = manifest["format"] if known else None
-    except (OSError, ValueError, TypeError):
-        known = False
-    if not known or not isinstance(version, int):
+        newer = manifest["format"] > FORMAT
+        known = newer or _is_complete(manifest)
+    except (OSError, ValueError, TypeError, LookupError, AttributeError):
+        newer = known = False
+    if not known:
         raise DamagedDataError(f"{path} is not a bundle's manifest; copy the bundle again")
-    if version > FORMAT:
-        raise UsageError(f"the bundle {folder} has format {version}, this program knows {FORMAT}; update it")
+    if newer:
+        raise UsageError(
+            f"the bundle {folder} has format {manifest['format']}, this program knows {FORMAT}; update it"
+        )
     return manifest
 
 
@@ -65,6 +67,13 @@ def _digest(file) -> str:  # Python 3.10
     while part := file.read(1 << 20):
         digest.update(part)
     return digest.hexdigest()
+
+
+def _is_complete(manifest: dict) -> bool:
+    """Whether all is there that is checked, the base model's own entry included."""
+    files = manifest["files"]
+    listed = all(isinstance(facts["bytes"], int) and "sha256" in facts for facts in files.values())
+    return listed and BASE in files and isinstance(manifest["shape"], dict)
 
 
 def _check_file(folder: Path, name: str, facts: dict) -> None:

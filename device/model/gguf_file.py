@@ -9,6 +9,7 @@ Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md (version 3, li
 """
 
 import hashlib
+import math
 import mmap
 import os
 import struct
@@ -63,7 +64,7 @@ class Tensor:
 
     @property
     def bytes(self) -> int:
-        return int(np.prod(self.shape[:-1], dtype=np.int64)) * self.row_bytes
+        return math.prod(self.shape[:-1]) * self.row_bytes
 
 
 class GgufFile:
@@ -80,8 +81,8 @@ class GgufFile:
         self._bytes = np.frombuffer(self._map, np.uint8)
         try:
             self.metadata, self.tensors = self._read_header()
-        except (struct.error, IndexError):
-            raise self._damaged("it ends inside its header") from None
+        except (struct.error, LookupError, ArithmeticError, RecursionError):
+            raise self._damaged("its header ends too early or makes no sense") from None
 
     def raw(self, name: str) -> np.ndarray:
         """The tensor's stored bytes, file-mapped: uint8 (rows, bytes per row)."""
@@ -122,6 +123,8 @@ class GgufFile:
             metadata[key] = cursor.value(cursor.scalar("I"))
         records = [self._tensor_record(cursor) for _ in range(tensor_count)]
         alignment = metadata.get("general.alignment", 32)
+        if not isinstance(alignment, int) or alignment < 1:
+            raise self._damaged(f"an alignment of {alignment!r}")
         start = -(-cursor.position // alignment) * alignment
         return metadata, {r.name: self._placed(r, start) for r in records}
 
@@ -132,7 +135,9 @@ class GgufFile:
         if number not in TENSOR_TYPES:
             raise UsageError(f"tensor {name} has the unknown type {number}; convert the model to Q4_1, Q8_0 or Q4_K")
         kind = TENSOR_TYPES[number]
-        if shape and shape[-1] % kind.block:
+        if not shape or 0 in shape:
+            raise self._damaged(f"{name} holds no values")
+        if shape[-1] % kind.block:
             raise self._damaged(
                 f"rows of {name} ({shape[-1]} values) do not divide into {kind.name} blocks of {kind.block}"
             )

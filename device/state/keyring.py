@@ -136,6 +136,7 @@ def _replace_data_key(store, key: bytes, old: Unsealed | Sealer) -> Sealer:
             hashes = [row["question_hash"] for row in store.rows("SELECT question_hash FROM never_ask")]
             sql = "UPDATE never_ask SET question_hash = ? WHERE question_hash = ?"
             db.executemany(sql, [(new.digest(hash), hash) for hash in hashes])
+            db.execute("DELETE FROM answer_losses")  # under plain hashes; they are measured again
         store.owe_scrub()
     return new
 

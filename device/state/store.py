@@ -124,8 +124,18 @@ def m005_question_embeddings(db: sqlite3.Connection) -> None:
     db.execute("ALTER TABLE dialogue_sets ADD COLUMN question_embedding BLOB")  # float16, little-endian
 
 
+def m006_answer_losses(db: sqlite3.Connection) -> None:
+    """What the second look has measured (review.py): an answer's loss in nats per token under an adapter."""
+    db.execute("""CREATE TABLE answer_losses (
+        dialogue_set_id INTEGER NOT NULL REFERENCES dialogue_sets (id) ON DELETE CASCADE,
+        key TEXT NOT NULL,  -- names the example, the base model and the adapter
+        loss REAL NOT NULL,
+        PRIMARY KEY (dialogue_set_id, key)
+    )""")
+
+
 MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [
-    m001_initial, m002_rounds, m003_sealing, m004_paraphrase_counters, m005_question_embeddings,
+    m001_initial, m002_rounds, m003_sealing, m004_paraphrase_counters, m005_question_embeddings, m006_answer_losses,
 ]
 
 _OUTER = "BEGIN IMMEDIATE", "COMMIT", ("ROLLBACK",)

@@ -43,7 +43,8 @@ def find_graphs(shape: BlockShape, folders: list[Path] = ()) -> GraphFiles:
                 return GraphFiles(path.parent, *(description[key] for key in ("vectors", "saved", "rotary")))
     raise UsageError(
         f"no training graphs for a {shape.architecture} of {shape.hidden} wide, {shape.heads} heads and "
-        f"{shape.feed_forward} feed-forward; make them with: idletune-export graphs MODEL.gguf"
+        f"{shape.feed_forward} feed-forward; make them beside the model with: "
+        "idletune-export graphs MODEL.gguf -o training"
     )
 
 

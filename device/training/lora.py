@@ -129,9 +129,15 @@ def read_adapter(path: Path, shape: ModelShape) -> Lora:
     names, layers = {name for _, name in parts}, {int(layer) for layer, _ in parts}
     if len(parts) != len(file.tensors) or not names or not names <= set(short):
         raise DamagedDataError(f"{path} has no LoRA tensors this model knows, or others too; train a new adapter")
+    if max(layers) >= shape.layers:
+        raise DamagedDataError(
+            f"{path} has an adapter on layer {max(layers)}, the base model has {shape.layers}; it was made for another"
+        )
     targets = ",".join(name for name in TARGETS if TARGETS[name] in names)
-    rank = next(tensor.shape[0] for name, tensor in file.tensors.items() if name.endswith("lora_a"))
-    lora = Lora(shape, targets, rank, file.metadata.get("adapter.lora.alpha", rank), max(1, shape.layers - min(layers)))
+    # Without any lora_a, the first one is missed below.
+    rank = next((tensor.shape[0] for name, tensor in file.tensors.items() if name.endswith("lora_a")), 1)
+    alpha = file.metadata.get("adapter.lora.alpha") or rank  # llama.cpp reads a missing or zero alpha as a scale of 1
+    lora = Lora(shape, targets, rank, alpha, shape.layers - min(layers))
     for name, view in lora.tensors().items():
         if name not in file.tensors or file.tensor(name).shape != view.shape:
             raise DamagedDataError(f"{path} does not fit the base model at {name}; it was made for another")

@@ -1,11 +1,12 @@
 """Fits training into a memory budget: what is kept, what is computed again, and what that comes to.
 
 From fast to small: frozen weights as int8, where the processor has instructions for them (a choice of arithmetic,
-which a run keeps to), or as float32; every frozen product saved or each layer recomputed; as many layers as fit kept
-unpacked, then the output matrix; the rest is unpacked when its turn comes, from scales that are kept or, at the
-very least, gathered anew each time. Only the arithmetic changes a result. Only where even the smallest of these does
-not fit are rows made shorter, down to the longest dialogue set allowed: that is the same training in more and smaller
-steps.
+which a run keeps to), or as float32; what enters the first trained layer kept for all examples or, where they are too
+many, made anew for each row; every frozen product saved or each layer recomputed; as many layers as fit kept unpacked,
+then the output matrix; the rest is unpacked when its turn comes, from scales that are kept or, at the very least,
+gathered anew each time. Only the arithmetic changes a result, and in its last bits what is made anew for each row. Only
+where even the smallest of these does not fit are rows made shorter, down to the longest dialogue set allowed: that is
+the same training in more and smaller steps.
 """
 
 import math
@@ -39,6 +40,7 @@ class MemoryPlan:
     resident: range  # layers that stay unpacked as float32
     resident_output: bool
     keeps_scales: bool  # of the blocks of all other layers
+    keeps_entering: bool  # what enters the first trained layer, of all examples; else made anew for each row
     megabytes: int
 
     @property
@@ -53,6 +55,7 @@ class MemoryPlan:
         unpacked += ["the output matrix"] if self.resident_output else []
         return ", ".join([
             f"rows of {self.row_tokens} tokens", kept, *(["frozen products on int8"] if self.int8 else []),
+            *([] if self.keeps_entering else ["goes through the lower layers at every step"]),
             *([f"keeps {' and '.join(unpacked)} unpacked"] if unpacked else []), f"about {self.megabytes} MB",
         ])
 
@@ -66,23 +69,37 @@ def plan_memory(
     `int8`: frozen products may be taken on int8. `cached_tokens`: of all examples, whose values at the first
     trained layer are kept. `shortest`: rows may be made shorter down to that many tokens (default: not at all).
     """
-    def sizes(tokens: int) -> Sizes:
-        return Sizes(lora, graphs, tokens, cached_tokens if lora.first else 0)
+    shortest = min(shortest or row_tokens, row_tokens)
+    ways = (True, False) if lora.first else (True,)  # with all layers trained there is nothing to keep
+
+    def sizes(tokens: int, keeps_entering: bool) -> Sizes:
+        return Sizes(lora, graphs, tokens, cached_tokens, keeps_entering)
 
     for on_int8 in (True, False) if int8 else (False,):
-        for recompute in (False, True):
-            if sizes(row_tokens).megabytes(recompute, int8=on_int8) <= memory_mb:
-                return _fill(sizes(row_tokens), recompute, on_int8, memory_mb)
-    shortest = min(shortest or row_tokens, row_tokens)
-    fitting = [n for n in range(shortest, row_tokens + 1) if sizes(n).least() <= memory_mb]
-    if fitting:
-        return MemoryPlan(
-            fitting[-1], int8=False, recompute=True, resident=range(0), resident_output=False, keeps_scales=False,
-            megabytes=sizes(fitting[-1]).least(),
-        )
+        for keeps_entering in ways:
+            if plan := _fastest(sizes(row_tokens, keeps_entering), on_int8, memory_mb):
+                return plan
+    for tokens in range(row_tokens - 1, shortest - 1, -1):
+        if sizes(tokens, ways[-1]).least() <= memory_mb:
+            return _smallest(sizes(tokens, ways[-1]))
     raise UsageError(
         f"a memory budget of {memory_mb} MB is too small for rows of {shortest} tokens; give at least "
-        f"{sizes(shortest).least()} MB (setting memory_mb) or shorter sets (row_tokens, example_tokens)"
+        f"{sizes(shortest, ways[-1]).least()} MB (setting memory_mb) or shorter sets (row_tokens, example_tokens)"
+    )
+
+
+def _fastest(sizes: "Sizes", int8: bool, memory_mb: int) -> MemoryPlan | None:
+    """The fastest plan with this arithmetic and rows of this length, if there is one."""
+    for recompute in (False, True):
+        if sizes.megabytes(recompute, int8=int8) <= memory_mb:
+            return _fill(sizes, recompute, int8, memory_mb)
+    return _smallest(sizes) if not int8 and sizes.least() <= memory_mb else None
+
+
+def _smallest(sizes: "Sizes") -> MemoryPlan:
+    return MemoryPlan(
+        sizes.row_tokens, int8=False, recompute=True, resident=range(0), resident_output=False, keeps_scales=False,
+        keeps_entering=sizes.keeps_entering, megabytes=sizes.least(),
     )
 
 
@@ -103,7 +120,7 @@ def _fill(sizes: "Sizes", recompute: bool, int8: bool, memory_mb: int) -> Memory
     resident = range(count) if int8 else range(layers - count, layers)
     return MemoryPlan(
         sizes.row_tokens, int8=int8, recompute=recompute, resident=resident, resident_output=output, keeps_scales=True,
-        megabytes=sizes.megabytes(recompute, count, output, int8),
+        keeps_entering=sizes.keeps_entering, megabytes=sizes.megabytes(recompute, count, output, int8),
     )
 
 
@@ -115,6 +132,7 @@ class Sizes:
     graphs: GraphFiles
     row_tokens: int
     cached_tokens: int
+    keeps_entering: bool
 
     def least(self) -> int:
         """MB with nothing kept that can be made again."""
@@ -150,8 +168,9 @@ class Sizes:
         """Values that outlive a layer: saved products, layer inputs, cached activations, the adapter."""
         shape, layers = self.lora.shape, self.lora.shape.layers - self.lora.first
         saved = sum(self.graphs.saved.values()) * (1 if recompute else layers)
-        rows = self.row_tokens * (saved + shape.hidden * layers) + self.cached_tokens * shape.hidden
-        return rows + self.lora.size * ADAPTER_COPIES
+        entering = self.cached_tokens * shape.hidden if self.lora.first and self.keeps_entering else 0
+        rows = self.row_tokens * (saved + shape.hidden * layers)
+        return rows + entering + self.lora.size * ADAPTER_COPIES
 
     def inner(self) -> int:
         """Temporaries of the larger graph, which take turns, and those of unpacking."""

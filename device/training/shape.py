@@ -67,8 +67,8 @@ class ModelShape(BlockShape):
         name = _known_architecture(gguf)
         try:
             return cls(
-                **asdict(_block(gguf, name)), **_positions(gguf.metadata, name),
-                layers=gguf.metadata[f"{name}.block_count"], vocabulary=gguf.tensor("token_embd.weight").shape[0],
+                **asdict(_block(gguf, name)), **_positions(gguf, name),
+                layers=_size(gguf, f"{name}.block_count"), vocabulary=gguf.tensor("token_embd.weight").shape[0],
             )
         except KeyError as missing:
             raise DamagedDataError(f"{gguf.path.name} lacks the metadata {missing}; convert the model again") from None
@@ -108,20 +108,30 @@ def _is_known(tensor: str, architecture: str) -> bool:
 
 
 def _block(gguf: GgufFile, name: str) -> BlockShape:
-    meta = gguf.metadata
-    heads, hidden = meta[f"{name}.attention.head_count"], meta[f"{name}.embedding_length"]
+    heads, hidden = _size(gguf, f"{name}.attention.head_count"), _size(gguf, f"{name}.embedding_length")
     return BlockShape(
-        name, hidden, meta[f"{name}.feed_forward_length"], heads, meta.get(f"{name}.attention.head_count_kv", heads),
-        meta.get(f"{name}.attention.key_length", hidden // heads), meta[f"{name}.attention.layer_norm_rms_epsilon"],
+        name, hidden, _size(gguf, f"{name}.feed_forward_length"), heads,
+        _size(gguf, f"{name}.attention.head_count_kv", heads),
+        _size(gguf, f"{name}.attention.key_length", hidden // heads),
+        gguf.metadata[f"{name}.attention.layer_norm_rms_epsilon"],
     )
 
 
-def _positions(meta: dict, name: str) -> dict:
+def _positions(gguf: GgufFile, name: str) -> dict:
     """Rotary bases, windows and the scale of the embeddings, with llama.cpp's defaults."""
+    meta = gguf.metadata
     if name != "gemma3":
         return dict(rope_base=meta.get(f"{name}.rope.freq_base", 10000.0))
     return dict(
-        rope_base=meta.get("gemma3.rope.freq_base", 1e6), window=meta["gemma3.attention.sliding_window"],
+        rope_base=meta.get("gemma3.rope.freq_base", 1e6), window=_size(gguf, "gemma3.attention.sliding_window"),
         local_rope_base=meta.get("gemma3.rope.freq_base_swa", GEMMA3_LOCAL_ROPE_BASE),
         global_every=GEMMA3_GLOBAL_EVERY, embedding_scale=math.sqrt(meta["gemma3.embedding_length"]),
     )
+
+
+def _size(gguf: GgufFile, key: str, default: int | None = None) -> int:
+    """A size from the metadata; DamagedDataError where it is none, KeyError where it is missing without a default."""
+    size = gguf.metadata[key] if default is None else gguf.metadata.get(key, default)
+    if not isinstance(size, int) or size < 1:
+        raise DamagedDataError(f"{gguf.path.name} has the size {size!r} as {key}; convert the model again")
+    return size

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
@@ -25,6 +24,7 @@ from .optimizer import AdamW, clip, cosine
 from .rows import Example, Row, make_row, plan_rows
 
 KEPT = ("parameters", "first", "second", "gradient", "centre", "counts")  # arrays of a checkpoint
+DIGEST_BYTES = hashlib.sha256().digest_size
 
 
 @dataclass
@@ -38,15 +38,23 @@ class Outcome:
 
 
 class Trainer:
-    """Trains `layers.lora` from the parameters it has, on `examples`; an unfinished run is kept in `checkpoint`."""
+    """Trains `layers.lora` from the parameters it has, on `examples`; an unfinished run is kept in `checkpoint`.
 
-    def __init__(self, layers: Layers, examples: list[Example], settings, checkpoint: Path | None = None, files=PLAIN):
+    `base` names the frozen weights (by their SHA-256): a checkpoint is of use with the same ones only.
+    `keeps_entering`: what enters the first trained layer is kept for all examples (see MemoryPlan).
+    """
+
+    def __init__(
+        self, layers: Layers, examples: list[Example], settings, checkpoint: Path | None = None, files=PLAIN,
+        base: str = "", keeps_entering: bool = True,
+    ):
         if not examples:
             raise UsageError("nothing to train on: no answered dialogue set; answer a question first")
         self.layers, self.lora, self.settings = layers, layers.lora, settings
-        self.examples, self.checkpoint, self.files = examples, checkpoint, files
+        self.examples, self.checkpoint, self.files, self.base = examples, checkpoint, files, base
         self.rows = self._plan()
-        self.entering = ActivationCache(layers, examples, settings.row_tokens) if layers.lora.first else None
+        kept = keeps_entering and layers.lora.first > 0
+        self.entering = ActivationCache(layers, examples, settings.row_tokens) if kept else None
         self.optimizer = AdamW(self.lora.size, settings.weight_decay)
         self.gradient = np.zeros(self.lora.size, np.float32)
         self.done = 0
@@ -80,32 +88,43 @@ class Trainer:
         return evaluate(self.layers, examples, self.settings.row_tokens)
 
     def save(self) -> None:
-        """Write the checkpoint beside and rename, so that a kill leaves the old one or the new one."""
+        """Write the checkpoint beside and rename, so that a kill leaves the old one or the new one.
+
+        It is an .npz file behind its own SHA-256.
+        """
         kept, centre = io.BytesIO(), self.layers.centre
         np.savez(
             kept, parameters=self.lora.flat, first=self.optimizer.first, second=self.optimizer.second,
             gradient=self.gradient, counts=np.array([self.done, self.optimizer.step]),
             centre=np.empty(0, np.float32) if centre is None else centre, fingerprint=np.array(self.fingerprint),
         )
-        self.files.write(self.checkpoint, kept.getvalue())
+        self.files.write(self.checkpoint, hashlib.sha256(kept.getbuffer()).digest() + kept.getvalue())
 
     def resume(self) -> bool:
         """Take up the checkpoint of this very run; False when there is none or it is of another run."""
         if not self.checkpoint or not self.checkpoint.is_file():
             return False
-        try:
-            with np.load(io.BytesIO(self.files.read(self.checkpoint)), allow_pickle=False) as kept:
-                if str(kept["fingerprint"]) != self.fingerprint:
-                    return False
-                arrays = {name: kept[name] for name in KEPT}
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile):
-            raise DamagedDataError(f"{self.checkpoint} is damaged; remove it and training starts afresh") from None
+        with np.load(io.BytesIO(self._whole_checkpoint()), allow_pickle=False) as kept:
+            if str(kept["fingerprint"]) != self.fingerprint:
+                return False
+            arrays = {name: kept[name] for name in KEPT}
         self.lora.flat[...] = arrays["parameters"]
         self.optimizer.first[...], self.optimizer.second[...] = arrays["first"], arrays["second"]
         self.gradient[...] = arrays["gradient"]
         self.layers.centre = arrays["centre"] if len(arrays["centre"]) else None
         self.done, self.optimizer.step = (int(count) for count in arrays["counts"])
         return True
+
+    def _whole_checkpoint(self) -> bytes:
+        """Its .npz file; DamagedDataError when that is not what was written."""
+        try:
+            content = self.files.read(self.checkpoint)
+        except OSError:
+            content = b""
+        digest, kept = content[:DIGEST_BYTES], content[DIGEST_BYTES:]
+        if hashlib.sha256(kept).digest() != digest:
+            raise DamagedDataError(f"{self.checkpoint} is damaged; remove it and training starts afresh")
+        return kept
 
     def _plan(self) -> list[list[int]]:
         s, rows = self.settings, []
@@ -145,11 +164,12 @@ class Trainer:
         return total
 
     def _fingerprint(self) -> str:
-        """Changes with the data, the adapter's form and start, any setting that training depends on, and KEPT."""
+        """Changes with the base model, the data, the adapter's form and start, any setting that training depends on,
+        and KEPT."""
         s, digest = self.settings, hashlib.sha256()
         form = [s.seed, len(self.rows), s.learning_rate, s.weight_decay, s.clip_norm, s.row_tokens, s.accumulate]
-        adapter = [self.lora.targets, self.lora.rank, self.lora.alpha, self.lora.first]
-        digest.update(json.dumps([*form, s.dropout, *adapter, self.layers.arithmetic, KEPT]).encode())
+        adapter = [self.lora.targets, self.lora.rank, self.lora.alpha, self.lora.first, self.entering is not None]
+        digest.update(json.dumps([self.base, *form, s.dropout, *adapter, self.layers.arithmetic, KEPT]).encode())
         digest.update(self.lora.flat.tobytes())
         for example in self.examples:
             digest.update(example.tokens.astype(np.int32).tobytes() + b"|")

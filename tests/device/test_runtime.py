@@ -8,6 +8,7 @@ import pytest
 from idletune.commands import chat_loop
 from idletune.commands.chat_loop import ChatLoop
 from idletune.errors import DamagedDataError, UsageError
+from idletune.learning.rounds import begin_round, open_round
 from idletune.settings import Settings
 from idletune.state.store import Store
 from idletune.training.rows import IGNORED
@@ -79,6 +80,30 @@ def test_the_gate_keeps_what_does_not_help(open_runtime):
         assert not report.verdict.promoted and runtime.model.adapter is None
         assert not list(runtime.adapters.folder.iterdir())
         assert runtime.status()["answered"]["not_yet_learned"] == 10
+
+
+def test_one_answer_at_least_is_held_out(open_runtime):
+    with open_runtime(Settings(**{**vars(SETTINGS), "held_out_share": 0.0})) as runtime:
+        observe(runtime, 10)
+        answer_all(runtime)
+        begin_round(runtime.store, [s.id for s in runtime.buffer.sets()], [])  # as earlier versions did
+        report = runtime.learn()
+        assert report.finished and (report.trained_sets, report.held_out_sets) == (9, 1)
+
+
+@pytest.mark.parametrize("left, said", [("learned", "0 may judge an adapter and 8 train it"),
+                                        ("held out", "5 may judge an adapter and 0 train it")])
+def test_answers_of_one_side_alone_are_too_few(open_runtime, left, said):
+    with open_runtime(Settings(**{**vars(SETTINGS), "held_out_share": 0.5})) as runtime:
+        observe(runtime, 10 if left == "held out" else 16)
+        answer_all(runtime)
+        assert runtime.learn().verdict.promoted
+        for kept in runtime.buffer.sets():  # the policy may replace what was learned from
+            if kept.tags["held_out"] != (left == "held out"):
+                runtime.buffer.remove(kept.id)
+        with pytest.raises(UsageError, match=said):
+            runtime.learn()
+        assert open_round(runtime.store) is None
 
 
 def test_forgetting_a_set_takes_the_adapter_with_it(open_runtime):

@@ -16,6 +16,7 @@ def test_defaults_are_valid_and_carry_help():
     ({"rank": 0}, "at least 1"), ({"rank": 65}, "at most 64"), ({"policy": "best"}, "all_three"),
     ({"threads": 10**9}, "at most 256"), ({"learning_rate": float("inf")}, "at most 10"),
     ({"rank": "8"}, "takes int"), ({"epochs": True}, "takes int"), ({"temperature": float("nan")}, "at least 0"),
+    ({"alpha": 0.0}, "at least 0.001"),
 ])
 def test_values_out_of_range_are_refused(change, said):
     with pytest.raises(UsageError, match=said):

@@ -1,11 +1,17 @@
 """The graphs that ship with the package are those that export makes, and hold to their promises."""
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
+from idletune.errors import UsageError
 from idletune.model.onnx_session import open_session
-from idletune.training.graph_files import PACKAGED_GRAPHS, VARIANTS
+from idletune.training.graph_files import PACKAGED_GRAPHS, VARIANTS, find_graphs
 from idletune.training.rows import lay_out
+from idletune.training.shape import BlockShape
+from idletune_export import training_graphs
+from idletune_export.cli import main, make_parser
 from idletune_export.int8_graphs import export_int8_graphs
 from idletune_export.unpack_graphs import export_unpack_graphs
 
@@ -68,3 +74,23 @@ def test_shipped_graphs_of_all_models_are_the_exported_ones(tmp_path, kind, expo
 
 def test_what_ships_is_small():  # for two models
     assert sum(p.stat().st_size for p in PACKAGED_GRAPHS.rglob("*") if p.is_file()) < 800_000
+
+
+def test_the_command_that_the_device_names_is_one():
+    with pytest.raises(UsageError, match="beside the model") as error:
+        find_graphs(BlockShape("llama", 1, 1, 1, 1, 1, 1e-5))
+    command = str(error.value).split("idletune-export ")[1].split()
+    assert make_parser().parse_args(command).output == Path("training")
+
+
+def test_a_stopped_export_leaves_nothing_and_mixes_into_nothing(tiny_path, tmp_path, monkeypatch, capsys):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training_graphs, "export_block", stop)
+    folder = tmp_path / "training"
+    assert main(["graphs", str(tiny_path), "-o", str(folder)]) == 130
+    assert not [*tmp_path.iterdir()] and "nothing half-written is left" in capsys.readouterr().err
+    folder.mkdir()
+    assert main(["graphs", str(tiny_path), "-o", str(folder)]) == 2
+    assert not [*folder.iterdir()] and "exists; name another place" in capsys.readouterr().err

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from idletune.learning.review import Review, mean_and_error
+from idletune.learning.rounds import open_round
 from loop import SETTINGS, answer_all, observe, open_tiny_runtime
 
 
@@ -37,6 +38,44 @@ def test_answers_that_fit_keep_it_and_are_measured_once(learned):
     found = learned.review()
     assert not found.failed and found.worse < 0 and learned.model.adapter == learned.adapters.current().path
     assert learned.review() is None
+
+
+def looks(limit):
+    """A stop request that comes at the given look."""
+    count = iter(range(10**9))
+    return lambda: next(count) >= limit
+
+
+def test_a_stopped_look_goes_on_where_it_stood(learned):
+    observe(learned, 9, start=20)
+    answer_all(learned, "aaaa aaaa")
+    for _ in range(4):
+        assert learned.review(looks(4)) is None and learned.model.adapter == learned.adapters.current().path
+    found = learned.review(looks(2))  # of 2 x 9 losses the last two
+    assert found.answers == 9 and found.worse < 0
+    observe(learned, 1, start=30)
+    answer_all(learned, "aaaa aaaa")
+    assert learned.review(looks(1)) is None and learned.review(looks(1)).answers == 10
+    newest = learned.buffer.sets()[-1].id
+    learned.forget(newest)
+    losses = learned.store.rows("SELECT dialogue_set_id FROM answer_losses")
+    assert len(losses) == 18 and newest not in {row["dialogue_set_id"] for row in losses}
+
+
+def test_a_slice_that_is_stopped_in_the_look_begins_no_round(learned):
+    observe(learned, 9, start=20)
+    answer_all(learned, "aaaa aaaa")
+    assert learned.learn_slice(lambda: True) == "second look, to be continued"
+    assert open_round(learned.store) is None and learned.review(looks(18)).answers == 9
+
+
+def test_losses_under_plain_hashes_are_gone_from_an_encrypted_home(learned):
+    observe(learned, 9, start=20)
+    answer_all(learned, "aaaa aaaa")
+    learned.review(looks(4))
+    learned.rotate_key(b"k" * 32)
+    assert not learned.store.rows("SELECT * FROM answer_losses")
+    assert learned.review(looks(17)) is None and learned.review(looks(1)).answers == 9
 
 
 def test_few_answers_say_nothing(learned):

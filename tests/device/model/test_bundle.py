@@ -2,10 +2,11 @@
 
 import json
 import shutil
+from contextlib import suppress
 from dataclasses import asdict
 
 import pytest
-from idletune.errors import DamagedDataError, UsageError
+from idletune.errors import DamagedDataError, IdleTuneError, UsageError
 from idletune.model.bundle import FORMAT, check_bundle, sha256
 from idletune.model.gguf_file import GgufFile
 from idletune.runtime import Runtime
@@ -78,7 +79,19 @@ def test_manifests_that_cannot_be_trusted(bundle):
     changed(bundle, format=FORMAT, files=manifest["files"] | {"../other": {"bytes": 1, "sha256": ""}})
     with pytest.raises(DamagedDataError, match="outside of the bundle"):
         check_bundle(bundle / "base.gguf")
-    for text in ("{", "[]", '{"format": 1}'):
+    others = [manifest | {"format": FORMAT, "files": files} for files in ({}, [], {"base.gguf": {"bytes": "1"}})]
+    for text in ("{", "[]", '{"format": 1}', *map(json.dumps, others)):
         (bundle / "manifest.json").write_text(text)
         with pytest.raises(DamagedDataError, match="not a bundle's manifest"):
             check_bundle(bundle / "base.gguf")
+
+
+def test_a_manifest_with_one_bit_changed_is_refused_or_says_the_same(bundle):
+    path = bundle / "manifest.json"
+    content = path.read_bytes()
+    for place in range(len(content)):
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << place % 8
+        path.write_bytes(damaged)
+        with suppress(IdleTuneError):
+            assert check_bundle(bundle / "base.gguf")["shape"] == json.loads(content)["shape"]

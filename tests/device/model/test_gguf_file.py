@@ -1,8 +1,11 @@
+import struct
+
 import gguf
 import numpy as np
 import pytest
 from idletune.errors import DamagedDataError, UsageError
 from idletune.model.gguf_file import GgufFile, write_gguf
+from idletune.training.shape import ModelShape
 
 
 def test_reads_what_the_gguf_package_wrote(tiny_path):
@@ -51,3 +54,41 @@ def test_rows_that_do_not_divide_into_blocks_are_refused(tmp_path, tiny_path):
     broken.write_bytes(data)
     with pytest.raises(DamagedDataError, match="attn_q.*63 values.*blocks of 32"):
         GgufFile(broken)
+
+
+def header(pairs=b"", tensors=b""):
+    counts = struct.pack("<IQQ", 3, bool(tensors), bool(pairs))
+    return b"GGUF" + counts + pairs + tensors + bytes(64)
+
+
+def named(name, form, *values):
+    return struct.pack("<Q", len(name)) + name + struct.pack(form, *values)
+
+
+@pytest.mark.parametrize("content", [
+    header(named(b"general.alignment", "<II", 4, 0)),
+    header(named(b"general.alignment", "<IQ", 8, 1) + b"x"),
+    header(named(b"array of an unknown kind", "<IIQ", 9, 77, 2000)),
+    header(named(b"array of arrays", "<IIQ", 9, 9, 2000)),
+    header(named(b"arrays in arrays", "<I", 9) + struct.pack("<IQ", 9, 1) * 3000),
+    header(named(b"a text of 2^63 bytes", "<IIQQ", 9, 8, 2000, 2**63)),
+    header(tensors=named(b"of 2^66 values", "<IQQIQ", 2, 32, 2**61, 0, 0)),
+    header(tensors=named(b"of none", "<IQQIQ", 2, 0, 3, 0, 0)),
+    header(tensors=named(b"without a shape", "<IIQ", 0, 0, 0)),
+])
+def test_a_header_without_sense_is_refused_in_one_line(tmp_path, content):
+    path = tmp_path / "model.gguf"
+    path.write_bytes(content)
+    with pytest.raises(DamagedDataError, match=r"model\.gguf: .*; fetch the file again"):
+        GgufFile(path)
+
+
+@pytest.mark.parametrize("name", ["attention.head_count", "attention.head_count_kv", "block_count"])
+def test_a_size_of_zero_is_refused(tiny_path, tmp_path, name):
+    data, key = bytearray(tiny_path.read_bytes()), f"llama.{name}".encode()
+    at = data.index(key) + len(key) + 4
+    data[at : at + 4] = bytes(4)
+    path = tmp_path / "broken.gguf"
+    path.write_bytes(data)
+    with pytest.raises(DamagedDataError, match=f"the size 0 as llama.{name}; convert"):
+        ModelShape.of(GgufFile(path))

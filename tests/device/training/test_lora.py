@@ -51,6 +51,22 @@ def test_an_adapter_of_another_base_is_refused(shape, tmp_path):
         read_adapter(tmp_path / "a.gguf", shape)
 
 
+def test_an_adapter_that_fits_in_part_is_refused(shape, tmp_path):
+    tensors = Lora(shape, "q", 4, 12).tensors()
+    beyond = {name.replace("blk.1", "blk.7"): values for name, values in tensors.items() if "blk.1" in name}
+    halves = {name: values for name, values in tensors.items() if name.endswith("lora_b")}
+    for kept, said in ((tensors | beyond, "layer 7, the base model has 2"), (beyond, "layer 7"), (halves, "lora_a")):
+        write_gguf(tmp_path / "a.gguf", {"adapter.lora.alpha": 12.0}, kept)
+        with pytest.raises(DamagedDataError, match=f"{said}.*made for another"):
+            read_adapter(tmp_path / "a.gguf", shape)
+
+
+@pytest.mark.parametrize("metadata", [{}, {"adapter.lora.alpha": 0.0}])
+def test_without_alpha_the_scale_is_1_as_in_llama_cpp(shape, tmp_path, metadata):
+    write_gguf(tmp_path / "a.gguf", metadata, Lora(shape, "q", 4, 12).tensors())
+    assert read_adapter(tmp_path / "a.gguf", shape).scale == 1.0
+
+
 @pytest.mark.parametrize("targets, rank", [("q,x", 8), ("", 8), ("q", 0), ("q", 65)])
 def test_unknown_targets_and_ranks_are_refused(shape, targets, rank):
     with pytest.raises(UsageError):

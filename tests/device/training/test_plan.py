@@ -48,6 +48,17 @@ def test_fewer_trained_layers_take_less_but_keep_their_activations():
     assert len(plan(450, top_layers=15, cached_tokens=20_000).resident) < len(plan(450, top_layers=15).resident)
 
 
+def test_more_answers_cost_time_and_never_the_budget_that_was_enough():
+    least = plan(450, top_layers=15).megabytes
+    for memory_mb, int8 in ((150, False), (460, True), (least, False)):
+        few, many = (plan(memory_mb, 15, tokens, int8) for tokens in (0, 10**6))
+        assert few.keeps_entering and not many.keeps_entering and many.megabytes <= memory_mb
+        assert (many.row_tokens, many.int8, many.recompute) == (few.row_tokens, few.int8, few.recompute)
+        assert "goes through the lower layers at every step" in str(many)
+    assert plan(460, 15, 25_000, int8=True).keeps_entering
+    assert plan(150, cached_tokens=10**6) == plan(150)  # with all layers trained there is nothing to keep
+
+
 def test_int8_where_it_fits_and_float32_below():
     assert [plan(mb, int8=True).int8 for mb in (1000, 450, 170)] == [True, True, False]
     assert not plan(1000).int8

@@ -16,10 +16,10 @@ SETTINGS = Settings(epochs=3, least_steps=0, row_tokens=48, learning_rate=3e-3)
 
 @pytest.fixture
 def make_trainer(tiny_path, tiny_graphs, tmp_path):
-    def make(settings=SETTINGS, checkpoint=tmp_path / "training.npz", examples=None):
+    def make(settings=SETTINGS, checkpoint=tmp_path / "training.npz", examples=None, base=""):
         layers = make_layers(tiny_path, tiny_graphs, threads=1)
         examples = examples or random_examples(layers.shape.vocabulary, (20, 30, 11, 25, 40, 9))
-        return Trainer(layers, examples, settings, checkpoint)
+        return Trainer(layers, examples, settings, checkpoint, base=base)
 
     return make
 
@@ -60,6 +60,7 @@ def test_a_checkpoint_of_another_run_is_passed_over(make_trainer):
     make_trainer().run(should_stop=lambda: True)
     other = make_trainer(Settings(epochs=2, least_steps=0, row_tokens=48, learning_rate=3e-3))
     assert not other.resume() and other.done == 0
+    assert not make_trainer(base="other weights").resume() and make_trainer().resume()
 
 
 def test_a_damaged_checkpoint_is_refused_and_a_partial_one_ignored(make_trainer, tmp_path):
@@ -68,6 +69,31 @@ def test_a_damaged_checkpoint_is_refused_and_a_partial_one_ignored(make_trainer,
     (tmp_path / "training.npz").write_bytes(kept[: len(kept) // 2])
     with pytest.raises(DamagedDataError, match="damaged; remove it"):
         make_trainer().resume()
+
+
+def test_a_checkpoint_with_one_bit_changed_is_refused(make_trainer, tmp_path):
+    trainer, path = make_trainer(), tmp_path / "training.npz"
+    trainer.run(should_stop=lambda: True)
+    kept = path.read_bytes()
+    for number in range(400):
+        damaged, bit = bytearray(kept), number * len(kept) * 8 // 400
+        damaged[bit // 8] ^= 1 << number % 8
+        path.write_bytes(damaged)
+        with pytest.raises(DamagedDataError, match="damaged; remove it"):
+            trainer.resume()
+
+
+def test_without_the_values_kept_for_the_first_trained_layer_it_learns_the_same(tiny_path, tiny_graphs, tmp_path):
+    def make(kept):
+        layers = make_layers(tiny_path, tiny_graphs, threads=1, top_layers=1)
+        examples = random_examples(layers.shape.vocabulary, (20, 30, 11, 25, 40, 9))
+        return Trainer(layers, examples, SETTINGS, tmp_path / "training.npz", keeps_entering=kept)
+
+    kept, anew = make(True), make(False)
+    assert kept.entering is not None and anew.entering is None
+    np.testing.assert_allclose(kept.run().losses, anew.run().losses, rtol=1e-4)
+    make(True).run(should_stop=lambda: True)
+    assert not make(False).resume() and make(True).resume()  # they differ in the last bits
 
 
 def test_nothing_to_train_on(tiny_path, tiny_graphs):
