@@ -30,7 +30,8 @@ import org.json.JSONObject;
  * other, and a running {@link #tick} stops at its next step for them. Calls take from less than a millisecond to
  * minutes, so none belongs on an app's main thread. Listeners are called on the executor they came with.
  *
- * <p>After {@link #close} every method throws {@link UsageException}.
+ * <p>After {@link #close} every method throws {@link NotOpenException}. Every method that keeps something throws
+ * {@link StorageException} when the storage is full.
  */
 public final class IdleTune implements AutoCloseable {
     private final Rpc rpc;
@@ -72,14 +73,14 @@ public final class IdleTune implements AutoCloseable {
      *
      * @param socket what {@link #close} closes; the two streams are its own, as a {@code android.net.LocalSocket} has
      *     them. The runtime itself stays open.
-     * @throws UsageException when no runtime is open there
+     * @throws NotOpenException when no runtime is open there
      */
     public static IdleTune connect(Closeable socket, InputStream in, OutputStream out) throws IdleTuneException {
         Rpc rpc = new Rpc(new StreamConnection(socket, in, out));
         try {
             rpc.call("subscribe", Params.NONE);
             if (!rpc.call("status", Params.NONE).optBoolean("open")) {
-                throw new UsageException("no runtime is open at the other end; start it with idletune serve");
+                throw new NotOpenException("no runtime is open at the other end; start it with idletune serve");
             }
             return new IdleTune(rpc);
         } catch (IdleTuneException | RuntimeException e) {
@@ -275,7 +276,7 @@ public final class IdleTune implements AutoCloseable {
     public Status status() throws IdleTuneException {
         JSONObject all = rpc.call("status", Params.NONE).optJSONObject("runtime");
         if (all == null) {
-            throw new UsageException("no runtime is open; open one");
+            throw new NotOpenException("no runtime is open; open one");
         }
         return Status.of(all);
     }

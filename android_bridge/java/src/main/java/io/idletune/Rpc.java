@@ -65,7 +65,7 @@ final class Rpc {
 
     private JSONObject call(long id, String method, Params params) throws IdleTuneException {
         if (closed.get()) {
-            throw new UsageException("this IdleTune is closed; open another");
+            throw new NotOpenException("this IdleTune is closed; open another");
         }
         try {
             JSONObject request = new JSONObject();
@@ -75,7 +75,7 @@ final class Rpc {
         } catch (IllegalArgumentException e) { // from the C library: over its limit
             throw new UsageException(e.getMessage());
         } catch (IOException e) {
-            throw closed.get() ? new UsageException("this IdleTune is closed; open another")
+            throw closed.get() ? new NotOpenException("this IdleTune is closed; open another")
                     : new IdleTuneException(e.getMessage(), e);
         } catch (JSONException e) {
             throw new IdleTuneException("the runtime's answer to " + method + " is not what was agreed on", e);
