@@ -72,7 +72,7 @@ public final class AnswerQueue {
      * those after it keep waiting.
      *
      * @return how many the runtime took
-     * @throws IdleTuneException when the runtime failed
+     * @throws IdleTuneException when the runtime, the Keystore or the disk failed
      */
     public int deliver(IdleTune idleTune) throws IdleTuneException {
         int taken = 0;
@@ -105,7 +105,7 @@ public final class AnswerQueue {
             Log.i(TAG, "a waiting answer came too late and is dropped: " + e.getMessage());
             return false;
         } catch (IOException | GeneralSecurityException e) {
-            throw new IllegalStateException("the waiting answers cannot be read now; deliver them later", e);
+            throw new IdleTuneException("the waiting answers cannot be read now; deliver them later", e);
         }
     }
 

@@ -13,6 +13,7 @@ import android.app.job.JobScheduler;
 import android.content.Context;
 import io.idletune.AnnotationPrompt;
 import io.idletune.IdleTune;
+import io.idletune.IdleTuneException;
 import io.idletune.NotOpenException;
 import io.idletune.StorageException;
 import io.idletune.TrainingOutcome;
@@ -143,6 +144,17 @@ public class NightTest {
         assertEquals(1, queue.size());
         assertEquals(1, queue.deliver(application.idleTune()));
         assertTrue(application.exported().contains("typed with care"));
+    }
+
+    @Test
+    public void anAnswerThatTheKeystoreCannotOpenNowKeepsWaiting() throws Exception {
+        idleTune.observe("what is bread?", "a loaf");
+        AnswerQueue queue = new AnswerQueue(application);
+        queue.add(application.nextPrompt().id(), Verdict.EDIT, "typed with care");
+        FakeKeystore.failing = true;
+        assertThrows(IdleTuneException.class, () -> queue.deliver(idleTune));
+        FakeKeystore.failing = false;
+        assertEquals(1, queue.deliver(idleTune));
     }
 
     /** Exchanges, each question answered by a direct reply in its notification. */
