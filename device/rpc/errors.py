@@ -20,8 +20,8 @@ ERRORS = {
     BUSY: ("busy", "the model is in use and this call does not wait; try again later"),
     CANCELLED: ("cancelled", "the call was cancelled; it has changed nothing"),
     TOO_LARGE: ("too_large", "the request, a text or the nesting is over its limit"),
-    STORAGE: ("storage", "the state cannot be read or written now (a full disk, a lock that is held); the message names the"
-                         " next step, then call again"),
+    STORAGE: ("storage", "the state cannot be read or written now (a full disk, a lock that is held); the message names"
+                         " the next step, then call again"),
 }
 # By exception, a subclass before its base.
 _CODES = ((DamagedDataError, DAMAGED_DATA), (StorageError, STORAGE), (IdleTuneError, WRONG_USE))
