@@ -71,3 +71,14 @@ def test_the_tests_go_on_without_the_bridge(machine, tmp_path):
     (tmp_path / "pyproject.toml").touch()
     done = machine(*make("-o", ".venv/.runtime", "-o", ".venv/.test", "test"), id="echo 1000")
     assert done.returncode == 0 and "are left out" in done.stdout and "tested -m pytest tests" in done.stdout
+
+
+@pytest.mark.parametrize("model, name", [
+    ("smollm2-135m", "smollm2-135m"), ("models/tiny.gguf", "tiny"), ("models/tiny/", "tiny"),
+    ("Qwen/Qwen2.5-0.5B", "Qwen2.5-0.5B"), ("Qwen/Qwen2.5-0.5B-Instruct", "Qwen2.5-0.5B-Instruct"),
+])
+def test_each_model_has_a_bundle_of_its_own(machine, model, name):
+    pushed = machine(*make("--dry-run", "push", f"MODEL={model}", "TARGET=adb:1")).stdout
+    assert pushed.split() == ["scripts/push.sh", f"dist/phone/{name}", '"adb:1"']
+    made = machine(*make("-C", str(ROOT), "--dry-run", "artifacts", f"MODEL={model}")).stdout
+    assert f"bundle {model} -o dist/phone/{name}\n" in made
