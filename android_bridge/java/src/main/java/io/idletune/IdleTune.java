@@ -9,6 +9,7 @@ import java.util.Base64;
 import java.util.List;
 import java.util.Locale;
 import java.util.concurrent.Executor;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.function.Consumer;
 import org.json.JSONArray;
 import org.json.JSONObject;
@@ -35,7 +36,7 @@ import org.json.JSONObject;
  */
 public final class IdleTune implements AutoCloseable {
     private final Rpc rpc;
-    private volatile boolean fresh;
+    private final AtomicBoolean fresh = new AtomicBoolean(); // the next message begins a conversation
 
     private IdleTune(Rpc rpc) {
         this.rpc = rpc;
@@ -98,7 +99,7 @@ public final class IdleTune implements AutoCloseable {
      * @throws CancelledException when {@link #cancel} was called meanwhile; nothing of it is kept
      */
     public String chat(String text) throws IdleTuneException {
-        return rpc.call("chat", message(text)).optString("text");
+        return answer(text, params -> rpc.call("chat", params).optString("text"));
     }
 
     /**
@@ -107,10 +108,11 @@ public final class IdleTune implements AutoCloseable {
      * <p>Threads: as {@link #chat(String)}; {@code onText} is called on this thread, before this method returns. An
      * interrupt of this thread cancels the chat.
      *
-     * @param onText takes each piece of the answer; all of them make up the answer that is returned
+     * @param onText takes each piece of the answer; all of them make up the answer that is returned. An exception of
+     *     its own cancels the chat and is thrown here.
      */
     public String chat(String text, Consumer<String> onText) throws IdleTuneException {
-        return new StreamedChat(rpc, onText).run(message(text).and("stream", true));
+        return answer(text, params -> new StreamedChat(rpc, onText).run(params.and("stream", true)));
     }
 
     /**
@@ -119,7 +121,7 @@ public final class IdleTune implements AutoCloseable {
      * <p>Threads: any; returns at once.
      */
     public void newConversation() {
-        fresh = true;
+        fresh.set(true);
     }
 
     /**
@@ -359,13 +361,26 @@ public final class IdleTune implements AutoCloseable {
         rpc.close();
     }
 
-    private Params message(String text) {
+    private interface Chat {
+        String answer(Params params) throws IdleTuneException;
+    }
+
+    private String answer(String text, Chat chat) throws IdleTuneException {
         Params params = Params.of("text", text);
-        if (fresh) {
-            fresh = false;
+        boolean begins = fresh.getAndSet(false);
+        if (begins) {
             params.and("new_conversation", true);
         }
-        return params;
+        boolean answered = false;
+        try {
+            String answer = chat.answer(params);
+            answered = true;
+            return answer;
+        } finally {
+            if (begins && !answered) { // the conversation may not have begun either
+                fresh.set(true);
+            }
+        }
     }
 
     private void answer(long promptId, String verdict, String text) throws IdleTuneException {

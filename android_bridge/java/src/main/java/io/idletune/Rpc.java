@@ -7,6 +7,8 @@ import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.Consumer;
+import java.util.logging.Level;
+import java.util.logging.Logger;
 import org.json.JSONException;
 import org.json.JSONObject;
 
@@ -16,6 +18,7 @@ import org.json.JSONObject;
  * <p>Threads: every method from any thread at once.
  */
 final class Rpc {
+    private static final Logger LOG = Logger.getLogger("io.idletune");
     private static final int POLL_MILLISECONDS = 60_000; // a closed connection wakes it before
     private static final int PAUSE_MILLISECONDS = 40; // events that come meanwhile are merged; each waking costs the model
 
@@ -109,15 +112,20 @@ final class Rpc {
         String name = event.getString("method");
         JSONObject params = event.getJSONObject("params");
         if (name.equals("event.chat_text")) {
-            Consumer<String> onText = texts.get(params.optLong("request_id"));
-            if (onText != null) {
-                onText.accept(params.getString("text"));
-            }
-            return;
+            tell(texts.get(params.optLong("request_id")), params.getString("text"));
+        } else {
+            tell(listeners.get(name), params);
         }
-        Consumer<JSONObject> listener = listeners.get(name);
-        if (listener != null) {
-            listener.accept(params);
+    }
+
+    /** A listener that fails (its executor was shut down, say) keeps no other from being told. */
+    private static <T> void tell(Consumer<T> listener, T told) {
+        try {
+            if (listener != null) {
+                listener.accept(told);
+            }
+        } catch (RuntimeException e) {
+            LOG.log(Level.WARNING, "a listener failed; the next event is told all the same", e);
         }
     }
 }
