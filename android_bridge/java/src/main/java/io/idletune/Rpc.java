@@ -75,7 +75,7 @@ final class Rpc {
             request.put("jsonrpc", "2.0").put("id", id).put("method", method).put("params", params.json());
             byte[] response = connection.call(id, request.toString().getBytes(StandardCharsets.UTF_8));
             return result(new JSONObject(new String(response, StandardCharsets.UTF_8)));
-        } catch (IllegalArgumentException e) { // from the C library: over its limit
+        } catch (IllegalArgumentException e) { // over the connection's limit
             throw new UsageException(e.getMessage());
         } catch (IOException e) {
             throw closed.get() ? new NotOpenException("this IdleTune is closed; open another")
