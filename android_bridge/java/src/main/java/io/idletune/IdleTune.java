@@ -45,12 +45,13 @@ public final class IdleTune implements AutoCloseable {
     /**
      * Loads the model and opens the state.
      *
-     * <p>Threads: any; takes from a part of a second to many. A home can be open once at a time.
+     * <p>Threads: any; takes from a part of a second to many. Open a home once: two runtimes on it
+     * are two models in memory, of which one learns at a time.
      *
      * @param model the folder of a bundle, or a GGUF file
      * @param home the folder the state lives in; made if there is none
-     * @throws UsageException when Python does not start, a setting is wrong, the home is open elsewhere, or its key
-     *     is missing or another
+     * @throws UsageException when Python does not start, a setting is wrong, the home cannot be used, or its key is
+     *     missing or another
      * @throws DamagedDataException when the bundle or the state cannot be trusted
      */
     public static IdleTune open(File model, File home, Settings settings) throws IdleTuneException {
