@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 BASE := .cache/models/smollm2-135m-instruct-q4_1.gguf
 GEMMA := .cache/models/gemma-3-270m-q4_k_m.gguf
 MODEL ?= smollm2-135m
+NAME = $(patsubst %.gguf,%,$(notdir $(MODEL:/=)))
 export IDLETUNE_MODEL ?= $(abspath $(BASE))
 
 .PHONY: help setup model model-gemma demo test bench-train bench-qvac bench-observe bench-rpc bench-selection bench-fuzz bench-faults bench-bridge fuzz-bridge results bench-latency test-android-userland artifacts bridge aar python-android push clean
@@ -17,7 +18,8 @@ setup: $(VENV)/.runtime $(BASE)  ## virtual environment, runtime packages and th
 demo: setup  ## the main job on the embedded story, under 6 minutes after set-up
 	$(BIN)/idletune demo
 
-test: setup $(VENV)/.test $(VENV)/.bridge  ## every test, the ones on the real model included
+test: setup $(VENV)/.test  ## every test, the ones on the real model included
+	@$(MAKE) --no-print-directory $(VENV)/.bridge || echo "The tests that need these are left out." >&2
 	$(BIN)/python -m pytest tests
 
 bench-train: setup $(VENV)/.test  ## training beside torch + peft: speed, memory, quality, growth, resuming, a profile
@@ -63,7 +65,7 @@ bench-latency: setup $(VENV)/.test  ## times of everything a user waits for: TAR
 	$(BIN)/python -m benchmarks.latency $(or $(TARGET),host) --repeats $(or $(REPEATS),20) --threads $(or $(THREADS),0)
 
 artifacts: setup $(VENV)/.test  ## a verified phone bundle in dist/phone: MODEL=preset, GGUF, folder or hub id
-	$(BIN)/idletune-export bundle $(MODEL) -o dist/phone/$(basename $(notdir $(MODEL)))
+	$(BIN)/idletune-export bundle $(MODEL) -o dist/phone/$(NAME)
 
 bridge: $(VENV)/.bridge  ## the C library: build/native for this machine, build/android for phones (NDK or clang)
 	cmake -S android_bridge/native -B build/native -DCMAKE_BUILD_TYPE=Release
@@ -84,10 +86,10 @@ test-android-userland: setup bridge $(VENV)/.test  ## on Android's own C library
 		$(if $(PYTHON_TARGET),--python-target $(PYTHON_TARGET)) $(if $(ORT),--onnxruntime $(ORT)) $(if $(ABI),--abi $(ABI))
 
 push:  ## copy the bundle to a phone: TARGET=adb:SERIAL
-	scripts/push.sh dist/phone/$(basename $(notdir $(MODEL))) "$(TARGET)"
+	scripts/push.sh dist/phone/$(NAME) "$(TARGET)"
 
 $(VENV)/bin/python:
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 # llama.cpp is built from the source package, once; pip keeps the wheel.
 $(VENV)/.runtime: pyproject.toml | $(VENV)/bin/python

@@ -66,8 +66,8 @@ def onnxruntime_library(aar: Path, abi: str) -> bytes:
 def llama_sources(folder: Path) -> tuple[Path, str]:
     """llama-cpp-python's source, unpacked, and the SHA-256 of what was downloaded."""
     subprocess.run(
-        [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary=:all:", "--no-build-isolation",
-         "--dest", str(folder), f"llama-cpp-python=={LLAMA_CPP_PYTHON}"], check=True,
+        [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary=:all:", "--dest", str(folder),
+         f"llama-cpp-python=={LLAMA_CPP_PYTHON}"], check=True,
     )
     archive = next(folder.glob("llama_cpp_python-*.tar.gz"))
     with tarfile.open(archive) as opened:

@@ -25,7 +25,7 @@ stub() { # target, library, functions
 without_ndk() { # ABI, target
     stubs=$(mktemp -d)
     trap 'rm -rf "$stubs"' EXIT
-    stub "$2" libc malloc free memcpy memset strlen setenv usleep
+    stub "$2" libc malloc free memcpy memset strlen setenv usleep access
     stub "$2" libdl dlopen dlsym dlerror
     : > "$stubs/stdio.h" # jni.h includes it and uses nothing of it
     clang --target="$2" -std=c11 -O2 -Wall -Wextra -Werror -DIDLETUNE_FREESTANDING -ffreestanding -fPIC \

@@ -19,7 +19,7 @@ static const char *load(Python *python, void *library) {
     };
     for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
         *wanted[i].function = dlsym(library, wanted[i].name);
-        if (!*wanted[i].function) return wanted[i].name; /* older than 3.2, or no Python at all */
+        if (!*wanted[i].function) return "no CPython 3 in the library, or in the process (Py_IsInitialized)";
     }
     return NULL;
 }
@@ -31,6 +31,8 @@ const char *python_start(Python *python, const char *library, const char *home, 
     const char *missing = load(python, loaded);
     if (missing) return missing;
     if (python->IsInitialized()) return NULL; /* the host app's own Python: it keeps its paths */
+    /* CPython ends the process where it does not find its standard library: the plainest reason is told before. */
+    if (home && access(home, F_OK)) return "the folder for PYTHONHOME does not exist";
     if (home) setenv("PYTHONHOME", home, 1);
     if (path) setenv("PYTHONPATH", path, 1);
     python->InitializeEx(0); /* no signal handlers: signals are the host's */

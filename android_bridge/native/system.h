@@ -17,6 +17,8 @@ void *memset(void *to, int value, size_t size);
 size_t strlen(const char *text);
 int setenv(const char *name, const char *value, int overwrite);
 int usleep(unsigned microseconds);
+int access(const char *path, int how);
+#define F_OK 0
 #if defined(__LP64__)
 #define RTLD_NOW 2
 #define RTLD_GLOBAL 0x100

@@ -91,17 +91,34 @@ def one(folder: Path, pattern: str) -> Path:
 
 
 @contextmanager
-def mounted(root: Path):
-    """/proc and the few devices that Python asks for."""
-    mounts = [("/proc", root / "proc"), ("/dev", root / "dev")]
-    for source, place in mounts:
-        subprocess.run(["mount", "--rbind", source, str(place)], check=True)
-        subprocess.run(["mount", "--make-rslave", str(place)], check=True)
+def mounted(root: Path, sources: tuple[Path, ...] = (Path("/proc"), Path("/dev"))):
+    """/proc and the few devices that Python asks for; whatever happens, each is unmounted again if that can be done."""
     try:
+        for source in sources:  # a slave: what is unmounted here stays mounted there
+            subprocess.run(["mount", "--rbind", "--make-rslave", str(source), str(root / source.name)], check=True)
         yield
     finally:
-        for _, place in reversed(mounts):
-            subprocess.run(["umount", "-R", "-l", str(place)], check=True)
+        for place in reversed(mounts_in(root)):
+            subprocess.run(["umount", "-l", place])
+
+
+@contextmanager
+def temporary_root():
+    """A folder that is deleted at the end, but never with something mounted in it: that would be deleted as well."""
+    root = Path(tempfile.mkdtemp(prefix="idletune-userland-"))
+    try:
+        yield root
+    finally:
+        if left := mounts_in(root):
+            print(f"{root} stays, since these are still mounted: {' '.join(left)}; unmount them, then delete it")
+        else:
+            shutil.rmtree(root)
+
+
+def mounts_in(root: Path) -> list[str]:
+    """Where something is mounted below `root`, as the kernel says, outer ones first."""
+    places = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    return [place for place in places if f"/{root.name}/" in place]
 
 
 class Userland:
@@ -130,8 +147,7 @@ class Userland:
 
 
 def check(given) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
+    with temporary_root() as root:
         app = lay_out(given.abi, given.system, given.python_target, given.onnxruntime, root)
         userland = Userland(given.abi, root)
         python = ("/app/libpython3.11.so", "/app", "/app/python:/app/python/lib-dynload")

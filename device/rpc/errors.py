@@ -1,9 +1,9 @@
 """The error codes that cross the bridge; they are stable, the texts are not."""
 
-from ..errors import DamagedDataError, IdleTuneError
+from ..errors import DamagedDataError, IdleTuneError, StorageError
 
 PARSE_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND, INVALID_PARAMS, INTERNAL_ERROR = -32700, -32600, -32601, -32602, -32603
-WRONG_USE, DAMAGED_DATA, NOT_OPEN, BUSY, CANCELLED, TOO_LARGE = range(-32001, -32007, -1)
+WRONG_USE, DAMAGED_DATA, NOT_OPEN, BUSY, CANCELLED, TOO_LARGE, STORAGE = range(-32001, -32008, -1)
 
 LONGEST_MESSAGE = 1000  # characters; a message may quote what was sent
 
@@ -20,7 +20,11 @@ ERRORS = {
     BUSY: ("busy", "the model is in use and this call does not wait; try again later"),
     CANCELLED: ("cancelled", "the call was cancelled; it has changed nothing"),
     TOO_LARGE: ("too_large", "the request, a text or the nesting is over its limit"),
+    STORAGE: ("storage", "the state cannot be read or written now (a full disk, a lock that is held); the message names"
+                         " the next step, then call again"),
 }
+# By exception, a subclass before its base.
+_CODES = ((DamagedDataError, DAMAGED_DATA), (StorageError, STORAGE), (IdleTuneError, WRONG_USE))
 
 
 class RpcError(Exception):
@@ -38,8 +42,9 @@ def of_exception(error: Exception) -> RpcError:
     """The code of whatever a call raised; an unknown one is ours and tells no more than its type."""
     if isinstance(error, RpcError):
         return error
-    if isinstance(error, IdleTuneError):
-        return RpcError(DAMAGED_DATA if isinstance(error, DamagedDataError) else WRONG_USE, str(error))
+    for kind, code in _CODES:
+        if isinstance(error, kind):
+            return RpcError(code, str(error))
     if isinstance(error, OSError):  # a name too long, a file in a folder's place, no rights
         where = error.filename or "this"
         return RpcError(WRONG_USE, f"the system refuses {where} ({error.strerror}); name another place")

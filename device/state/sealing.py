@@ -134,7 +134,7 @@ def aes_gcm(key: bytes):
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
     except ImportError:
         raise UsageError(
-            "encryption needs the cryptography package; pip install 'idletune[encryption]'"
+            "encryption needs the cryptography package; pip install cryptography"
             " (Termux: pkg install python-cryptography)"
         ) from None
     return AESGCM(key)

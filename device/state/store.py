@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import DamagedDataError, UsageError
+from ..errors import DamagedDataError, StorageError, UsageError
 from .home import make_home
 from .keyring import finish, open_sealer, read_key, rotate
 from .sealing import KEY_CHANGED, open_row, seal_row
@@ -156,8 +156,8 @@ class Store:
     """The open database. One connection behind one lock, so that any thread may use it.
 
     `key` (32 bytes) opens an encrypted home, and encrypts a plain one.
-    Raises UsageError when the home cannot be used (the key's faults included), DamagedDataError when the
-    database cannot be trusted.
+    Raises UsageError when the home cannot be used (the key's faults included), StorageError when it cannot be used
+    now, DamagedDataError when the database cannot be trusted.
     """
 
     def __init__(
@@ -279,10 +279,10 @@ class Store:
         return (row["seq"] if row else 0) + 1
 
     def check_key(self) -> None:
-        """UsageError when another process has changed the key since this one opened the home."""
+        """StorageError when another process has changed the key since this one opened the home."""
         newest = self.rows("SELECT max(id) FROM data_keys")[0][0] or 0 if self.sealer else 0
         if self.sealer and newest != self.sealer.newest:
-            raise UsageError(f"{self.home}: {KEY_CHANGED}")
+            raise StorageError(f"{self.home}: {KEY_CHANGED}")
 
     @property
     def encrypted(self) -> bool:
@@ -388,7 +388,7 @@ class Store:
             ("disk I/O", "check the storage and its free space"),
         ):
             if sign in problem:
-                return UsageError(f"{self.path}: {problem}; {next_step}")
+                return StorageError(f"{self.path}: {problem}; {next_step}")
         return None
 
     def _damaged(self, problem: str) -> DamagedDataError:

@@ -15,7 +15,7 @@ pkg install -y python python-pip python-numpy python-onnxruntime llama-cpp cmake
 
 # llama-cpp-python is Python alone when it is told to use Termux's libllama. Its structures must be those of
 # that library, so it is loaded once below; where it does not fit, the bundle's onnx/ answers instead.
-pip install jinja2 typing-extensions scikit-build-core
+pip install jinja2 typing-extensions diskcache scikit-build-core
 backend=llama.cpp
 CMAKE_ARGS=-DLLAMA_BUILD=OFF pip install --no-build-isolation --no-deps "llama-cpp-python==@LLAMA_CPP_PYTHON@" || backend=
 pip install --no-deps --force-reinstall "$here"/idletune-*.whl

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 import xml.etree.ElementTree as ElementTree
 
 import pytest
@@ -17,6 +18,7 @@ def reports(maven, native, embedded, tiny_path, tiny_graphs):
     settings = {**CHANGED, "epochs": 40, "poll_seconds": 0.1}
     given = {
         **embedded, "TINY_MODEL": str(tiny_path), "GRAPHS": str(tiny_graphs.folder), "SETTINGS": json.dumps(settings),
+        "PYTHON": sys.executable,
     }
     maven(
         ANDROID, "test", f"-Dnative={native() / 'libidletune.so'}",

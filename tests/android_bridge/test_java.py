@@ -14,12 +14,12 @@ JAVA = BRIDGE / "java"
 @pytest.fixture(scope="session")
 def junit(native, embedded, maven, tiny_path, tiny_graphs):
     """Runs one class of tests; returns what was printed."""
-    library = native() / "libidletune.so"
+    built = native() / "libidletune.so"
     maven(JAVA, "test-compile")
     class_path = JAVA / "target" / "class-path.txt"
     maven(JAVA, "dependency:build-classpath", f"-Dmdep.outputFile={class_path}", "-Dmdep.includeScope=test")
 
-    def tested(name: str, **given: str) -> str:
+    def tested(name: str, library=built, **given: str) -> str:
         given |= {
             **embedded, "TINY_MODEL": str(tiny_path), "GRAPHS": str(tiny_graphs.folder),
             "SETTINGS": json.dumps(CHANGED),
@@ -38,6 +38,10 @@ def junit(native, embedded, maven, tiny_path, tiny_graphs):
 
 def test_every_method_on_a_tiny_model(junit):
     junit("IdleTuneTest")
+
+
+def test_without_the_c_library(junit):
+    junit("NoLibraryTest", library="/none/libidletune.so")
 
 
 def test_the_same_api_over_a_socket(junit, tiny_path, tmp_path):

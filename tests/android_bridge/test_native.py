@@ -48,6 +48,11 @@ def test_a_library_that_is_no_python_is_named(native, library, problem):
         run([native() / "fuzz", library, "", "", 8, 1])
 
 
+def test_a_home_that_is_not_there_is_told_before_python_ends_the_process(native, embedded, tmp_path):
+    with pytest.raises(AssertionError, match="not started: the folder for PYTHONHOME does not exist"):
+        run([native() / "fuzz", embedded["LIBPYTHON"], tmp_path / "none", "", 8, 1])
+
+
 def test_a_missing_package_is_named(native, embedded, tmp_path):
     with pytest.raises(AssertionError, match="not started: No module named 'idletune'"):
         run([native() / "fuzz", embedded["LIBPYTHON"], "", tmp_path, 8, 1])

@@ -4,6 +4,7 @@ import hashlib
 import importlib.util
 import json
 import struct
+import tarfile
 import zipfile
 
 import pytest
@@ -86,6 +87,17 @@ def test_without_an_ndk_or_libraries_it_says_so(parts, monkeypatch):
             "--abi", "arm64-v8a", "--numpy", str(parts / NUMPY), "--onnxruntime", str(parts / "onnxruntime.aar"),
             "-o", str(parts / "out"),
         ])
+
+
+def test_the_source_is_fetched_without_its_build_tools_here(tmp_path, monkeypatch):
+    """pip asks the source for its name, which takes scikit-build-core: pip fetches that, the project does not."""
+    def pip(command, check):
+        assert "--no-build-isolation" not in command
+        with tarfile.open(tmp_path / f"llama_cpp_python-{python_android.LLAMA_CPP_PYTHON}.tar.gz", "w:gz"):
+            pass
+
+    monkeypatch.setattr(python_android.subprocess, "run", pip)
+    assert python_android.llama_sources(tmp_path)[0].name == f"llama_cpp_python-{python_android.LLAMA_CPP_PYTHON}"
 
 
 def test_its_version_of_llama_cpp_python_is_the_one_the_project_pins():

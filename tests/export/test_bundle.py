@@ -3,10 +3,12 @@
 import errno
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import zipfile
+from importlib.metadata import requires
 from pathlib import Path
 
 import llama_cpp
@@ -127,6 +129,13 @@ def stand_in(folder: Path, name: str, body: str) -> None:
 
 def calls(folder: Path) -> list[str]:
     return (folder / "calls").read_text().splitlines()
+
+
+def test_termux_gets_everything_that_llama_cpp_python_needs():
+    script = (Path(__file__).parents[2] / "export" / "termux" / "install-termux.sh").read_text()
+    needed = {re.match(r"[\w-]+", each).group() for each in requires("llama-cpp-python") if "extra ==" not in each}
+    small = re.search(r"^pip install ([\w -]+)$", script, re.MULTILINE).group(1).split()
+    assert needed - {"numpy"} <= set(small) and "python-numpy" in script
 
 
 @pytest.mark.parametrize("llama_fits, starts", [(True, True), (True, False), (False, True)])

@@ -87,6 +87,18 @@ def test_each_verdict(opened, verdict, text):
     assert "ask for the next one" in fails(-32001, opened.call, "answer", prompt_id=due["id"], verdict="dismiss")
 
 
+def test_an_answer_that_finds_the_disk_full_can_be_given_again(opened):
+    opened.open()
+    opened.call("observe", question="what is bread?", response="a loaf")
+    due = opened.call("prompts")["prompts"][0]
+    answer = {"prompt_id": due["id"], "verdict": "edit", "text": "a loaf of flour, water and salt " * 300}
+    store = opened.dispatcher.session.opened().store
+    store.rows("PRAGMA max_page_count = 1")  # SQLite takes the pages that are there
+    assert "free some storage" in fails(-32007, opened.call, "answer", **answer)
+    store.rows("PRAGMA max_page_count = 1000000")
+    assert opened.call("answer", **answer) == {"verdict": "edit"}
+
+
 def test_text_goes_with_edit_only(opened):
     opened.open()
     fails(-32602, opened.call, "answer", prompt_id=1, verdict="edit")

@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 from idletune.dialogue import DialogueSet, Scores
-from idletune.errors import UsageError
+from idletune.errors import StorageError, UsageError
 from idletune.selection.buffer import Buffer
 from idletune.selection.policies import make_policy
 from idletune.state import keyring
@@ -124,7 +124,7 @@ def test_another_process_with_the_old_key_writes_nothing(home):
         fill(old)
         new.rotate_key(SECOND)
         for write in (lambda: old.count("seen"), lambda: parts(old), lambda: Files(old).write(home / "x.gguf", b"x")):
-            with pytest.raises(UsageError, match="its key was changed by another IdleTune"):
+            with pytest.raises(StorageError, match="its key was changed by another IdleTune"):
                 write()
     with Store(home, key=SECOND) as store:
         assert len(contents(store)[0]) == 5

@@ -8,7 +8,7 @@ import sys
 import threading
 
 import pytest
-from idletune.errors import DamagedDataError, UsageError
+from idletune.errors import DamagedDataError, StorageError, UsageError
 from idletune.state import store as store_module
 from idletune.state.store import BIN_BYTES, EVENTS_KEPT, FILE_NAME, Store, check_bin
 
@@ -221,13 +221,13 @@ def test_nothing_is_committed_before_the_outermost_block_ends(store, home):
 
 def test_a_writer_that_holds_on_is_reported(store, home):
     with Store(home, busy_seconds=0.05) as other, store.transaction():
-        with pytest.raises(UsageError, match="another IdleTune is writing"):
+        with pytest.raises(StorageError, match="another IdleTune is writing"):
             other.count("seen")
 
 
 def test_a_full_disk_is_reported_and_undone(store):
     store.rows("PRAGMA max_page_count = 30")
-    with pytest.raises(UsageError, match="free some storage"), store.transaction():
+    with pytest.raises(StorageError, match="free some storage"), store.transaction():
         store.count("seen")
         for number in range(1000):
             add_set(store, f"question {number}" * 100)

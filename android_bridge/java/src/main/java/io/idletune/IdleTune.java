@@ -9,6 +9,7 @@ import java.util.Base64;
 import java.util.List;
 import java.util.Locale;
 import java.util.concurrent.Executor;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.function.Consumer;
 import org.json.JSONArray;
 import org.json.JSONObject;
@@ -30,11 +31,12 @@ import org.json.JSONObject;
  * other, and a running {@link #tick} stops at its next step for them. Calls take from less than a millisecond to
  * minutes, so none belongs on an app's main thread. Listeners are called on the executor they came with.
  *
- * <p>After {@link #close} every method throws {@link UsageException}.
+ * <p>After {@link #close} every method throws {@link NotOpenException}. Every method that keeps something throws
+ * {@link StorageException} when the storage is full.
  */
 public final class IdleTune implements AutoCloseable {
     private final Rpc rpc;
-    private volatile boolean fresh;
+    private final AtomicBoolean fresh = new AtomicBoolean(); // the next message begins a conversation
 
     private IdleTune(Rpc rpc) {
         this.rpc = rpc;
@@ -43,12 +45,13 @@ public final class IdleTune implements AutoCloseable {
     /**
      * Loads the model and opens the state.
      *
-     * <p>Threads: any; takes from a part of a second to many. A home can be open once at a time.
+     * <p>Threads: any; takes from a part of a second to many. Open a home once: two runtimes on it
+     * are two models in memory, of which one learns at a time.
      *
      * @param model the folder of a bundle, or a GGUF file
      * @param home the folder the state lives in; made if there is none
-     * @throws UsageException when Python does not start, a setting is wrong, the home is open elsewhere, or its key
-     *     is missing or another
+     * @throws UsageException when Python does not start, a setting is wrong, the home cannot be used, or its key is
+     *     missing or another
      * @throws DamagedDataException when the bundle or the state cannot be trusted
      */
     public static IdleTune open(File model, File home, Settings settings) throws IdleTuneException {
@@ -72,14 +75,14 @@ public final class IdleTune implements AutoCloseable {
      *
      * @param socket what {@link #close} closes; the two streams are its own, as a {@code android.net.LocalSocket} has
      *     them. The runtime itself stays open.
-     * @throws UsageException when no runtime is open there
+     * @throws NotOpenException when no runtime is open there
      */
     public static IdleTune connect(Closeable socket, InputStream in, OutputStream out) throws IdleTuneException {
         Rpc rpc = new Rpc(new StreamConnection(socket, in, out));
         try {
             rpc.call("subscribe", Params.NONE);
             if (!rpc.call("status", Params.NONE).optBoolean("open")) {
-                throw new UsageException("no runtime is open at the other end; start it with idletune serve");
+                throw new NotOpenException("no runtime is open at the other end; start it with idletune serve");
             }
             return new IdleTune(rpc);
         } catch (IdleTuneException | RuntimeException e) {
@@ -98,7 +101,7 @@ public final class IdleTune implements AutoCloseable {
      * @throws CancelledException when {@link #cancel} was called meanwhile; nothing of it is kept
      */
     public String chat(String text) throws IdleTuneException {
-        return rpc.call("chat", message(text)).optString("text");
+        return answer(text, params -> rpc.call("chat", params).optString("text"));
     }
 
     /**
@@ -107,10 +110,11 @@ public final class IdleTune implements AutoCloseable {
      * <p>Threads: as {@link #chat(String)}; {@code onText} is called on this thread, before this method returns. An
      * interrupt of this thread cancels the chat.
      *
-     * @param onText takes each piece of the answer; all of them make up the answer that is returned
+     * @param onText takes each piece of the answer; all of them make up the answer that is returned. An exception of
+     *     its own cancels the chat and is thrown here.
      */
     public String chat(String text, Consumer<String> onText) throws IdleTuneException {
-        return new StreamedChat(rpc, onText).run(message(text).and("stream", true));
+        return answer(text, params -> new StreamedChat(rpc, onText).run(params.and("stream", true)));
     }
 
     /**
@@ -119,7 +123,7 @@ public final class IdleTune implements AutoCloseable {
      * <p>Threads: any; returns at once.
      */
     public void newConversation() {
-        fresh = true;
+        fresh.set(true);
     }
 
     /**
@@ -276,7 +280,7 @@ public final class IdleTune implements AutoCloseable {
     public Status status() throws IdleTuneException {
         JSONObject all = rpc.call("status", Params.NONE).optJSONObject("runtime");
         if (all == null) {
-            throw new UsageException("no runtime is open; open one");
+            throw new NotOpenException("no runtime is open; open one");
         }
         return Status.of(all);
     }
@@ -359,13 +363,26 @@ public final class IdleTune implements AutoCloseable {
         rpc.close();
     }
 
-    private Params message(String text) {
+    private interface Chat {
+        String answer(Params params) throws IdleTuneException;
+    }
+
+    private String answer(String text, Chat chat) throws IdleTuneException {
         Params params = Params.of("text", text);
-        if (fresh) {
-            fresh = false;
+        boolean begins = fresh.getAndSet(false);
+        if (begins) {
             params.and("new_conversation", true);
         }
-        return params;
+        boolean answered = false;
+        try {
+            String answer = chat.answer(params);
+            answered = true;
+            return answer;
+        } finally {
+            if (begins && !answered) { // the conversation may not have begun either
+                fresh.set(true);
+            }
+        }
     }
 
     private void answer(long promptId, String verdict, String text) throws IdleTuneException {

@@ -2,7 +2,8 @@ package io.idletune;
 
 /**
  * The runtime failed. The message is for people; the kinds of failure a program can act on are the subclasses:
- * {@link UsageException}, {@link DamagedDataException}, {@link BusyException}, {@link CancelledException}.
+ * {@link UsageException}, {@link StorageException}, {@link DamagedDataException}, {@link BusyException},
+ * {@link CancelledException}.
  */
 public class IdleTuneException extends Exception {
     private static final long serialVersionUID = 1;
@@ -22,9 +23,12 @@ public class IdleTuneException extends Exception {
         switch (kind) {
             case "wrong_use":
             case "invalid_params":
-            case "not_open":
             case "too_large":
                 return new UsageException(message);
+            case "not_open":
+                return new NotOpenException(message);
+            case "storage":
+                return new StorageException(message);
             case "damaged_data":
                 return new DamagedDataException(message);
             case "busy":

@@ -17,7 +17,7 @@ final class NativeConnection implements Connection {
         } catch (IllegalStateException e) {
             throw new UsageException("Python did not start: " + e.getMessage()
                     + "; see Settings.pythonLibrary and Settings.python");
-        } catch (UnsatisfiedLinkError e) {
+        } catch (LinkageError e) { // another one at the second try
             throw new UsageException("libidletune was not found: " + e.getMessage()
                     + "; pack it with the app, or name its file by the system property " + Native.LIBRARY);
         }

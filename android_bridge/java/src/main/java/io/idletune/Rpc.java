@@ -7,6 +7,8 @@ import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.Consumer;
+import java.util.logging.Level;
+import java.util.logging.Logger;
 import org.json.JSONException;
 import org.json.JSONObject;
 
@@ -16,6 +18,7 @@ import org.json.JSONObject;
  * <p>Threads: every method from any thread at once.
  */
 final class Rpc {
+    private static final Logger LOG = Logger.getLogger("io.idletune");
     private static final int POLL_MILLISECONDS = 60_000; // a closed connection wakes it before
     private static final int PAUSE_MILLISECONDS = 40; // events that come meanwhile are merged; each waking costs the model
 
@@ -65,17 +68,17 @@ final class Rpc {
 
     private JSONObject call(long id, String method, Params params) throws IdleTuneException {
         if (closed.get()) {
-            throw new UsageException("this IdleTune is closed; open another");
+            throw new NotOpenException("this IdleTune is closed; open another");
         }
         try {
             JSONObject request = new JSONObject();
             request.put("jsonrpc", "2.0").put("id", id).put("method", method).put("params", params.json());
             byte[] response = connection.call(id, request.toString().getBytes(StandardCharsets.UTF_8));
             return result(new JSONObject(new String(response, StandardCharsets.UTF_8)));
-        } catch (IllegalArgumentException e) { // from the C library: over its limit
+        } catch (IllegalArgumentException e) { // over the connection's limit
             throw new UsageException(e.getMessage());
         } catch (IOException e) {
-            throw closed.get() ? new UsageException("this IdleTune is closed; open another")
+            throw closed.get() ? new NotOpenException("this IdleTune is closed; open another")
                     : new IdleTuneException(e.getMessage(), e);
         } catch (JSONException e) {
             throw new IdleTuneException("the runtime's answer to " + method + " is not what was agreed on", e);
@@ -109,15 +112,20 @@ final class Rpc {
         String name = event.getString("method");
         JSONObject params = event.getJSONObject("params");
         if (name.equals("event.chat_text")) {
-            Consumer<String> onText = texts.get(params.optLong("request_id"));
-            if (onText != null) {
-                onText.accept(params.getString("text"));
-            }
-            return;
+            tell(texts.get(params.optLong("request_id")), params.getString("text"));
+        } else {
+            tell(listeners.get(name), params);
         }
-        Consumer<JSONObject> listener = listeners.get(name);
-        if (listener != null) {
-            listener.accept(params);
+    }
+
+    /** A listener that fails (its executor was shut down, say) keeps no other from being told. */
+    private static <T> void tell(Consumer<T> listener, T told) {
+        try {
+            if (listener != null) {
+                listener.accept(told);
+            }
+        } catch (RuntimeException e) {
+            LOG.log(Level.WARNING, "a listener failed; the next event is told all the same", e);
         }
     }
 }

@@ -122,7 +122,7 @@ public final class Settings {
             return set("memory_mb", most);
         }
 
-        /** Any setting of the runtime by its name, as {@code idletune settings} lists them. */
+        /** Any setting of the runtime by its name, as {@code idletune chat --set NAME=VALUE} takes it. */
         public Builder set(String name, long value) {
             values.put(name, value);
             return this;

@@ -20,6 +20,8 @@ import org.json.JSONObject;
 /** The dispatcher in another process, behind a socket or a pipe: a message a line. */
 final class StreamConnection implements Connection {
     private static final int MOST_EVENTS = 256;
+    private static final int LARGEST_REQUEST = 1 << 20; // bytes; the dispatcher's answer to more names no request
+    private static final byte[] WAKING = {};
 
     private final Closeable socket;
     private final OutputStream out;
@@ -37,6 +39,10 @@ final class StreamConnection implements Connection {
 
     @Override
     public byte[] call(long id, byte[] request) throws IOException {
+        if (request.length > LARGEST_REQUEST) {
+            throw new IllegalArgumentException(
+                    "the request has " + request.length + " bytes; " + LARGEST_REQUEST + " are the limit");
+        }
         CompletableFuture<byte[]> response = new CompletableFuture<>();
         waiting.put(id, response);
         try {
@@ -77,8 +83,8 @@ final class StreamConnection implements Connection {
     @Override
     public byte[] poll(int milliseconds) throws IOException {
         try {
-            byte[] event = events.poll(milliseconds, TimeUnit.MILLISECONDS);
-            if (event == null && ended != null) {
+            byte[] event = events.poll(ended == null ? milliseconds : 0, TimeUnit.MILLISECONDS);
+            if (ended != null && (event == null || event == WAKING)) {
                 throw ended;
             }
             return event;
@@ -90,10 +96,11 @@ final class StreamConnection implements Connection {
 
     @Override
     public void close() {
+        end(new IOException("the connection was closed"));
         try {
-            socket.close();
+            socket.close(); // which does not wake a thread that reads from an Android socket
         } catch (IOException e) {
-            end(e);
+            return; // it is of no use any more either way
         }
     }
 
@@ -123,8 +130,12 @@ final class StreamConnection implements Connection {
         }
     }
 
-    private void end(IOException why) {
+    private synchronized void end(IOException why) {
+        if (ended != null) {
+            return;
+        }
         ended = why;
+        events.offer(WAKING);
         for (CompletableFuture<byte[]> each : waiting.values()) {
             each.completeExceptionally(why);
         }

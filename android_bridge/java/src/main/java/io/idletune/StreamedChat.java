@@ -68,7 +68,10 @@ final class StreamedChat {
         }
     }
 
-    /** Until the answer has come. An interrupt cancels the chat, which then ends soon; true when there was one. */
+    /**
+     * Until the answer has come. An interrupt cancels the chat, which then ends soon; true when there was one. So does
+     * an exception of the caller's, which is not for the chat to keep.
+     */
     private boolean handOver() {
         boolean interrupted = false;
         while (true) {
@@ -85,6 +88,9 @@ final class StreamedChat {
             } catch (InterruptedException e) {
                 interrupted = true;
                 cancel();
+            } catch (RuntimeException | Error e) {
+                cancel();
+                throw e;
             }
         }
     }

@@ -1,7 +1,7 @@
 package io.idletune;
 
 /** Wrong use or input; the message names the next step. */
-public final class UsageException extends IdleTuneException {
+public class UsageException extends IdleTuneException {
     private static final long serialVersionUID = 1;
 
     /** For a message. */

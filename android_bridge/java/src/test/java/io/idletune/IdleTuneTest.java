@@ -2,6 +2,7 @@ package io.idletune;
 
 import static org.junit.Assert.assertEquals;
 import static org.junit.Assert.assertFalse;
+import static org.junit.Assert.assertNotEquals;
 import static org.junit.Assert.assertSame;
 import static org.junit.Assert.assertThrows;
 import static org.junit.Assert.assertTrue;
@@ -68,6 +69,46 @@ public class IdleTuneTest {
         idleTune.newConversation();
         assertEquals(first, idleTune.chat("one"));
         assertEquals(second, idleTune.chat("two"));
+    }
+
+    @Test
+    public void aMessageThatIsRefusedBeginsNoConversation() throws Exception {
+        idleTune.change(Settings.builder().set("temperature", 0.0).build());
+        String first = idleTune.chat("one");
+        assertNotEquals(first, idleTune.chat("one"));
+        idleTune.newConversation();
+        assertThrows(UsageException.class, () -> idleTune.chat(null));
+        assertEquals(first, idleTune.chat("one"));
+    }
+
+    @Test
+    public void aListenerThatFailsIsToldTheNextEventToo() throws Exception {
+        BlockingQueue<String> told = new LinkedBlockingQueue<>();
+        idleTune.setPromptListener(prompt -> {
+            told.add(prompt.question());
+            throw new IllegalStateException("the listener's own fault");
+        }, Runnable::run);
+        for (int i = 0; i < 2; i++) {
+            idleTune.observe("question " + i, "a reply");
+            assertEquals("question " + i, told.poll(SECONDS, TimeUnit.SECONDS));
+            idleTune.dismiss(idleTune.prompts().get(0).id());
+        }
+    }
+
+    @Test
+    public void anExceptionOfTheCallersCancelsItsChat() throws Exception {
+        idleTune.change(TALKATIVE);
+        IllegalStateException own = new IllegalStateException("the caller's own");
+        int chats = 0;
+        do { // on a busy machine the tiny model may be through before its first piece is here
+            String text = "talk for ever " + chats++;
+            assertSame(own, assertThrows(IllegalStateException.class, () -> idleTune.chat(text, piece -> {
+                throw own;
+            })));
+            idleTune.newConversation();
+            idleTune.change(TALKATIVE); // waits for the chat's end
+        } while (idleTune.status().kept() == chats && chats < 5);
+        assertTrue("all were kept, so none was cancelled", idleTune.status().kept() < chats);
     }
 
     @Test

@@ -5,17 +5,24 @@ import static org.junit.Assert.assertFalse;
 import static org.junit.Assert.assertThrows;
 import static org.junit.Assert.assertTrue;
 
+import java.io.ByteArrayOutputStream;
 import java.io.File;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
+import java.io.PipedInputStream;
+import java.io.PipedOutputStream;
 import java.net.StandardProtocolFamily;
 import java.net.UnixDomainSocketAddress;
 import java.nio.ByteBuffer;
 import java.nio.channels.SocketChannel;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.concurrent.BlockingQueue;
+import java.util.concurrent.Callable;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
 import org.junit.Test;
@@ -49,6 +56,45 @@ public class SocketTest {
         assertFalse(broken instanceof UsageException);
         idleTune.close();
         assertTrue(assertThrows(UsageException.class, () -> idleTune.status()).getMessage().contains("closed"));
+    }
+
+    @Test(timeout = 60_000)
+    public void aRequestOverTheLimitIsRefused() throws Exception {
+        try (IdleTune idleTune = connect()) {
+            char[] many = new char[2 << 20];
+            Arrays.fill(many, 'a');
+            UsageException refused = assertThrows(UsageException.class, () -> idleTune.chat(new String(many)));
+            assertTrue(refused.getMessage(), refused.getMessage().contains("1048576 are the limit"));
+            assertTrue("the connection goes on", idleTune.status().bins() > 0);
+        }
+    }
+
+    /** As an Android socket does it: the thread that reads is not woken. */
+    @Test(timeout = 60_000)
+    public void closingEndsTheCallsThatWait() throws Exception {
+        StreamConnection connection = new StreamConnection(
+                () -> {}, new PipedInputStream(new PipedOutputStream()), new ByteArrayOutputStream());
+        List<CompletableFuture<byte[]>> waiting = new ArrayList<>();
+        waiting.add(inThread(() -> connection.call(1, new byte[] {'x'})));
+        waiting.add(inThread(() -> connection.poll(60_000)));
+        Thread.sleep(200); // both wait now, or else find it closed already
+        connection.close();
+        for (CompletableFuture<byte[]> each : waiting) {
+            Exception ended = assertThrows(ExecutionException.class, () -> each.get(10, TimeUnit.SECONDS));
+            assertEquals("the connection was closed", ended.getCause().getMessage());
+        }
+    }
+
+    private static <T> CompletableFuture<T> inThread(Callable<T> work) {
+        CompletableFuture<T> done = new CompletableFuture<>();
+        new Thread(() -> {
+            try {
+                done.complete(work.call());
+            } catch (Exception e) {
+                done.completeExceptionally(e);
+            }
+        }).start();
+        return done;
     }
 
     private static IdleTune connect() throws Exception {

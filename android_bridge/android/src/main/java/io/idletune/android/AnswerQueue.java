@@ -4,6 +4,8 @@ import android.content.Context;
 import android.util.Log;
 import io.idletune.IdleTune;
 import io.idletune.IdleTuneException;
+import io.idletune.NotOpenException;
+import io.idletune.UsageException;
 import java.io.File;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
@@ -66,10 +68,11 @@ public final class AnswerQueue {
 
     /**
      * Hands the waiting answers to the runtime. One that it refuses for good (the question was answered already, or
-     * forgotten) is dropped; when the runtime fails otherwise, that one and those after it keep waiting.
+     * forgotten) is dropped; when the runtime fails otherwise (the storage is full, it was closed), that one and
+     * those after it keep waiting.
      *
      * @return how many the runtime took
-     * @throws IdleTuneException when the runtime failed
+     * @throws IdleTuneException when the runtime, the Keystore or the disk failed
      */
     public int deliver(IdleTune idleTune) throws IdleTuneException {
         int taken = 0;
@@ -96,11 +99,13 @@ public final class AnswerQueue {
         } catch (UnrecoverableKeyException | JSONException | IllegalArgumentException e) {
             Log.w(TAG, "a waiting answer cannot be read any more and is dropped: " + file, e);
             return false;
-        } catch (io.idletune.UsageException e) {
+        } catch (NotOpenException e) {
+            throw e; // the only wrong use that is not the answer's
+        } catch (UsageException e) {
             Log.i(TAG, "a waiting answer came too late and is dropped: " + e.getMessage());
             return false;
         } catch (IOException | GeneralSecurityException e) {
-            throw new IllegalStateException("the waiting answers cannot be read now; deliver them later", e);
+            throw new IdleTuneException("the waiting answers cannot be read now; deliver them later", e);
         }
     }
 

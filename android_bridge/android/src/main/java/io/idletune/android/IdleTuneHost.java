@@ -5,7 +5,7 @@ import io.idletune.IdleTuneException;
 
 /**
  * What the app's {@link android.app.Application} implements, so that a job or a notification's answer that finds
- * the app dead can get at the runtime. A home can be open once only, so the app keeps one runtime for the process.
+ * the app dead can get at the runtime. Each open runtime holds a model in memory, so the app keeps one for the process.
  *
  * <pre>{@code
  * public class ExampleApplication extends Application implements IdleTuneHost {

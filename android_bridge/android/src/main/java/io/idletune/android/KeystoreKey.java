@@ -7,6 +7,8 @@ import java.io.File;
 import java.io.IOException;
 import java.security.GeneralSecurityException;
 import java.security.KeyStore;
+import java.security.KeyStoreException;
+import java.security.ProviderException;
 import java.security.SecureRandom;
 import java.security.UnrecoverableKeyException;
 import java.util.Arrays;
@@ -56,7 +58,7 @@ public final class KeystoreKey {
      * @return 32 bytes, the caller's own copy
      * @throws UnrecoverableKeyException when the wrapping key is gone (the app's data was copied from another phone,
      *     or the Keystore was reset). The state cannot be read any more: erase its home, then {@link #forget()}.
-     * @throws GeneralSecurityException when the Keystore fails
+     * @throws GeneralSecurityException when the Keystore fails, which may pass: nothing is lost, try again later
      * @throws IOException when the file cannot be read or written
      */
     public byte[] get() throws GeneralSecurityException, IOException {
@@ -113,13 +115,28 @@ public final class KeystoreKey {
 
     private SecretKey wrappingKey(boolean make) throws GeneralSecurityException, IOException {
         synchronized (LOCK) {
-            SecretKey key = (SecretKey) keystore().getKey(ALIAS, null);
+            SecretKey key = foundKey();
             if (key != null) {
                 return key;
             }
             if (!make) {
                 throw lost("the Keystore has no key " + ALIAS);
             }
+            return newKey();
+        }
+    }
+
+    /** Null when there is none: any exception of the Keystore's is a fault that may pass. */
+    private static SecretKey foundKey() throws GeneralSecurityException, IOException {
+        try {
+            return (SecretKey) keystore().getKey(ALIAS, null);
+        } catch (UnrecoverableKeyException | ProviderException e) {
+            throw failing(e);
+        }
+    }
+
+    private static SecretKey newKey() throws GeneralSecurityException {
+        try {
             KeyGenerator generator = KeyGenerator.getInstance(KeyProperties.KEY_ALGORITHM_AES, PROVIDER);
             int purposes = KeyProperties.PURPOSE_ENCRYPT | KeyProperties.PURPOSE_DECRYPT;
             // No user authentication: learning happens at night, with nobody there.
@@ -129,6 +146,8 @@ public final class KeystoreKey {
                     .setEncryptionPaddings(KeyProperties.ENCRYPTION_PADDING_NONE)
                     .build());
             return generator.generateKey();
+        } catch (ProviderException e) {
+            throw failing(e);
         }
     }
 
@@ -136,6 +155,10 @@ public final class KeystoreKey {
         KeyStore store = KeyStore.getInstance(PROVIDER);
         store.load(null);
         return store;
+    }
+
+    private static KeyStoreException failing(Exception e) {
+        return new KeyStoreException("the Android Keystore fails now (" + e.getMessage() + "); try again later", e);
     }
 
     private static UnrecoverableKeyException lost(String why) {

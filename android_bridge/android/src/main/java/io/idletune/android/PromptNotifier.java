@@ -10,11 +10,12 @@ import android.content.Intent;
 import android.graphics.drawable.Icon;
 import android.net.Uri;
 import android.os.Build;
+import android.service.notification.StatusBarNotification;
 import io.idletune.AnnotationPrompt;
 import io.idletune.PromptListener;
 
 /**
- * Asks the user by a notification with the buttons Good, Edit (typed right there) and Skip.
+ * Asks the user by a notification with the buttons Good, Edit (typed right there) and Skip; swiping it away is Skip.
  *
  * <pre>{@code
  * PromptNotifier notifier = new PromptNotifier(context);
@@ -59,6 +60,16 @@ public final class PromptNotifier implements PromptListener {
         context.getSystemService(NotificationManager.class).cancel(tag(promptId), 0);
     }
 
+    /** Shows a question's notification as it is, so that a reply field that was sent takes another reply. */
+    static void showAgain(Context context, long promptId) {
+        NotificationManager manager = context.getSystemService(NotificationManager.class);
+        for (StatusBarNotification each : manager.getActiveNotifications()) {
+            if (tag(promptId).equals(each.getTag())) {
+                manager.notify(each.getTag(), each.getId(), each.getNotification());
+            }
+        }
+    }
+
     private Notification notification(AnnotationPrompt prompt) {
         Labels now = labels;
         return builder(now)
@@ -67,6 +78,7 @@ public final class PromptNotifier implements PromptListener {
                 .setVisibility(Notification.VISIBILITY_PRIVATE) // a locked screen shows the title alone
                 .setPublicVersion(builder(now).build())
                 .setOnlyAlertOnce(true)
+                .setDeleteIntent(answer(prompt, Verdict.SKIP)) // else no other would be asked
                 .addAction(action(prompt, Verdict.GOOD, now.good).build())
                 .addAction(action(prompt, Verdict.EDIT, now.edit)
                         .addRemoteInput(new RemoteInput.Builder(PromptReceiver.REPLY).setLabel(now.hint).build())
@@ -81,13 +93,16 @@ public final class PromptNotifier implements PromptListener {
     }
 
     private Notification.Action.Builder action(AnnotationPrompt prompt, Verdict verdict, String label) {
+        return new Notification.Action.Builder((Icon) null, label, answer(prompt, verdict));
+    }
+
+    private PendingIntent answer(AnnotationPrompt prompt, Verdict verdict) {
         Intent intent = new Intent(context, PromptReceiver.class)
                 .setAction(PromptReceiver.ACTION)
                 .setData(Uri.fromParts("idletune", prompt.id() + "/" + verdict, null)) // tells the intents apart
                 .putExtra(PromptReceiver.PROMPT_ID, prompt.id())
                 .putExtra(PromptReceiver.VERDICT, verdict.name());
-        PendingIntent answer = PendingIntent.getBroadcast(context, 0, intent, flags(verdict));
-        return new Notification.Action.Builder((Icon) null, label, answer);
+        return PendingIntent.getBroadcast(context, 0, intent, flags(verdict));
     }
 
     /** Only a typed reply may be written into the intent. */

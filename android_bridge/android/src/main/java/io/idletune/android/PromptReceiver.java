@@ -47,13 +47,16 @@ public final class PromptReceiver extends BroadcastReceiver {
         long promptId = intent.getLongExtra(PROMPT_ID, -1);
         Verdict verdict = Verdict.valueOf(intent.getStringExtra(VERDICT));
         String text = verdict == Verdict.EDIT ? reply(intent) : null;
+        if (verdict == Verdict.EDIT && text.isEmpty()) { // answers nothing
+            PromptNotifier.showAgain(context, promptId);
+            return;
+        }
         AnswerQueue queue = new AnswerQueue(context);
         try {
-            if (verdict != Verdict.EDIT || !text.isEmpty()) { // an empty reply answers nothing: it is asked again
-                queue.add(promptId, verdict, text);
-            }
+            queue.add(promptId, verdict, text);
         } catch (IOException | GeneralSecurityException e) {
             Log.e(TAG, "the answer cannot be kept; its notification stays", e);
+            PromptNotifier.showAgain(context, promptId);
             return;
         }
         PromptNotifier.cancel(context, promptId);

@@ -5,8 +5,10 @@ import java.io.OutputStream;
 import java.security.Key;
 import java.security.KeyStoreSpi;
 import java.security.Provider;
+import java.security.ProviderException;
 import java.security.SecureRandom;
 import java.security.Security;
+import java.security.UnrecoverableKeyException;
 import java.security.cert.Certificate;
 import java.security.spec.AlgorithmParameterSpec;
 import java.util.Collections;
@@ -23,6 +25,7 @@ import android.security.keystore.KeyGenParameterSpec;
 public final class FakeKeystore extends Provider {
     private static final long serialVersionUID = 1;
     static final Map<String, Key> KEYS = new HashMap<>();
+    static volatile boolean failing; // as a real one does when its service restarts, say
 
     private FakeKeystore() {
         super("AndroidKeyStore", 1.0, "for tests");
@@ -32,6 +35,7 @@ public final class FakeKeystore extends Provider {
 
     static void install() {
         KEYS.clear();
+        failing = false;
         Security.removeProvider("AndroidKeyStore");
         Security.addProvider(new FakeKeystore());
     }
@@ -53,6 +57,9 @@ public final class FakeKeystore extends Provider {
         }
 
         @Override protected SecretKey engineGenerateKey() {
+            if (failing) {
+                throw new ProviderException("Keystore key generation failed");
+            }
             try {
                 KeyGenerator real = KeyGenerator.getInstance("AES", "SunJCE");
                 real.init(spec.getKeySize());
@@ -67,7 +74,10 @@ public final class FakeKeystore extends Provider {
 
     /** Finds and deletes them. */
     public static final class Store extends KeyStoreSpi {
-        @Override public Key engineGetKey(String alias, char[] password) {
+        @Override public Key engineGetKey(String alias, char[] password) throws UnrecoverableKeyException {
+            if (failing && KEYS.containsKey(alias)) {
+                throw new UnrecoverableKeyException("Failed to obtain information about key");
+            }
             return KEYS.get(alias);
         }
 

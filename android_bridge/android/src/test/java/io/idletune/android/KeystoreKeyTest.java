@@ -7,6 +7,7 @@ import static org.junit.Assert.assertThrows;
 
 import android.content.Context;
 import java.io.File;
+import java.security.KeyStoreException;
 import java.security.UnrecoverableKeyException;
 import java.util.Arrays;
 import org.junit.Before;
@@ -47,6 +48,18 @@ public class KeystoreKeyTest {
         keystore.seal(new byte[1]); // makes another wrapping key
         assertThrows(UnrecoverableKeyException.class, keystore::get);
         assertArrayEquals(before, Files.read(file));
+    }
+
+    @Test
+    public void aFaultOfTheKeystoreIsNotTakenForALostKey() throws Exception {
+        FakeKeystore.failing = true; // before there is a key, and after
+        assertThrows(KeyStoreException.class, keystore::get);
+        FakeKeystore.failing = false;
+        byte[] key = keystore.get();
+        FakeKeystore.failing = true;
+        assertThrows(KeyStoreException.class, keystore::get);
+        FakeKeystore.failing = false;
+        assertArrayEquals(key, keystore.get());
     }
 
     @Test

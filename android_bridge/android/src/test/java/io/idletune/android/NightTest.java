@@ -3,6 +3,7 @@ package io.idletune.android;
 import static org.junit.Assert.assertEquals;
 import static org.junit.Assert.assertFalse;
 import static org.junit.Assert.assertNotNull;
+import static org.junit.Assert.assertThrows;
 import static org.junit.Assert.assertTrue;
 
 import android.app.Notification;
@@ -12,6 +13,9 @@ import android.app.job.JobScheduler;
 import android.content.Context;
 import io.idletune.AnnotationPrompt;
 import io.idletune.IdleTune;
+import io.idletune.IdleTuneException;
+import io.idletune.NotOpenException;
+import io.idletune.StorageException;
 import io.idletune.TrainingOutcome;
 import java.io.File;
 import org.junit.After;
@@ -124,6 +128,33 @@ public class NightTest {
         assertEquals(1, queue.deliver(application.idleTune()));
         assertEquals(0, queue.size());
         assertFalse(application.exported().contains("late"));
+    }
+
+    @Test
+    public void anAnswerThatFindsTheStateLockedOrClosedKeepsWaiting() throws Exception {
+        idleTune.observe("what is bread?", "a loaf");
+        AnswerQueue queue = new AnswerQueue(application);
+        queue.add(application.nextPrompt().id(), Verdict.EDIT, "typed with care");
+        Process other = application.locked();
+        assertThrows(StorageException.class, () -> queue.deliver(idleTune));
+        other.destroyForcibly().waitFor();
+        assertEquals(1, queue.size());
+        application.close();
+        assertThrows(NotOpenException.class, () -> queue.deliver(idleTune));
+        assertEquals(1, queue.size());
+        assertEquals(1, queue.deliver(application.idleTune()));
+        assertTrue(application.exported().contains("typed with care"));
+    }
+
+    @Test
+    public void anAnswerThatTheKeystoreCannotOpenNowKeepsWaiting() throws Exception {
+        idleTune.observe("what is bread?", "a loaf");
+        AnswerQueue queue = new AnswerQueue(application);
+        queue.add(application.nextPrompt().id(), Verdict.EDIT, "typed with care");
+        FakeKeystore.failing = true;
+        assertThrows(IdleTuneException.class, () -> queue.deliver(idleTune));
+        FakeKeystore.failing = false;
+        assertEquals(1, queue.deliver(idleTune));
     }
 
     /** Exchanges, each question answered by a direct reply in its notification. */

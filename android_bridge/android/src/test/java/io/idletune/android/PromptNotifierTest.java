@@ -79,11 +79,22 @@ public class PromptNotifierTest {
     }
 
     @Test
-    public void anEmptyReplyIsNoAnswer() throws Exception {
+    public void anEmptyReplyIsNoAnswerAndTheQuestionStays() throws Exception {
         notifier.onPrompt(Answering.prompt(7, "a", "b"));
         Answering.reply(context, Answering.shown(manager, 7), "  ");
-        Answering.settle(() -> manager.getActiveNotifications().length == 0);
+        Answering.settle(Answering::nobodyAnswers);
         assertEquals(0, queue.size());
+        Answering.reply(context, Answering.shown(manager, 7), "In the evening");
+        Answering.settle(() -> queue.size() == 1);
+    }
+
+    @Test
+    public void aNotificationSwipedAwayIsSkipped() throws Exception {
+        notifier.onPrompt(Answering.prompt(7, "a", "b"));
+        Notification shown = Answering.shown(manager, 7);
+        shown.deleteIntent.send();
+        Answering.settle(() -> queue.size() == 1);
+        assertEquals(shown.actions[2].actionIntent, shown.deleteIntent);
     }
 
     @Test

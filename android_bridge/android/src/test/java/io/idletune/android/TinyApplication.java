@@ -6,6 +6,7 @@ import io.idletune.IdleTune;
 import io.idletune.IdleTuneException;
 import io.idletune.Settings;
 import java.io.File;
+import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.util.Iterator;
 import java.util.List;
@@ -64,6 +65,18 @@ public class TinyApplication extends Application implements IdleTuneHost {
         File file = new File(getCacheDir(), "exported");
         idleTune().exportMyData(file);
         return new String(java.nio.file.Files.readAllBytes(file.toPath()), StandardCharsets.UTF_8);
+    }
+
+    /** Another process that writes to the state until it is ended. */
+    Process locked() throws IOException {
+        String program = "import sqlite3, sys\ndb = sqlite3.connect(sys.argv[1])\ndb.execute('BEGIN IMMEDIATE')\n"
+                + "print('locked', flush=True)\nsys.stdin.read()";
+        String database = new File(home(), "idletune.db").getPath();
+        Process other = new ProcessBuilder(named("PYTHON"), "-c", program, database).start();
+        if (other.getInputStream().read() != 'l') {
+            throw new IOException("the other process does not hold " + database);
+        }
+        return other;
     }
 
     /** The folder the state lives in, with training graphs of the tiny model's shape. */

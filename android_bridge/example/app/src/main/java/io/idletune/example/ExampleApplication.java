@@ -4,6 +4,7 @@ import android.app.Application;
 import android.content.res.AssetManager;
 import android.system.ErrnoException;
 import android.system.Os;
+import android.util.Log;
 import com.chaquo.python.Python;
 import com.chaquo.python.android.AndroidPlatform;
 import io.idletune.IdleTune;
@@ -38,12 +39,20 @@ public final class ExampleApplication extends Application implements IdleTuneHos
     @Override
     public synchronized IdleTune idleTune() throws IdleTuneException {
         if (open == null) {
-            IdleTune opened = opened();
-            opened.setPromptListener(new PromptNotifier(this), Executors.newSingleThreadExecutor());
-            new AnswerQueue(this).deliver(opened); // what was answered while the app was dead
-            open = opened;
+            open = opened();
+            deliver(open);
+            open.setPromptListener(new PromptNotifier(this), Executors.newSingleThreadExecutor());
         }
         return open;
+    }
+
+    /** What was answered while the app was dead, before it is asked again. What fails now waits for the next job. */
+    private void deliver(IdleTune opened) {
+        try {
+            new AnswerQueue(this).deliver(opened);
+        } catch (IdleTuneException e) {
+            Log.w("IdleTuneExample", "the answers wait on the disk", e);
+        }
     }
 
     @Override
