@@ -109,7 +109,7 @@ def test_what_would_not_start_at_night_is_not_installed(phone, home, tmp_path, m
     assert main(["termux", "install", "--backend", "onnx"]) == 2 and "no base.onnx" in capsys.readouterr().err
     monkeypatch.delenv("IDLETUNE_MODEL")
     monkeypatch.chdir(tmp_path)
-    assert main(["termux", "install"]) == 2 and "name a GGUF file with --model" in capsys.readouterr().err
+    assert main(["termux", "install"]) == 2 and "no base model at" in capsys.readouterr().err
     assert not phone.jobs()
 
 
