@@ -152,7 +152,7 @@ def load_settings(path: Path) -> dict:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         assert isinstance(values, dict)
-    except (ValueError, AssertionError):
+    except (ValueError, AssertionError, RecursionError):
         raise DamagedDataError(f"{path} is not a JSON object of settings; mend or remove it") from None
     known = {spec.name for spec in fields(Settings)}
     unknown = sorted(set(values) - known)

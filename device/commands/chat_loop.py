@@ -1,14 +1,12 @@
 """Talking to it in the terminal: turns, questions about earlier replies between them, and commands."""
 
-import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 from ..errors import IdleTuneError, UsageError
 from ..progress import Progress
 from ..runtime import Runtime
 from . import show
+from .interrupts import interruptible
 
 HELP = """\
 /train          learn now from what you answered     /status      what it knows and serves
@@ -75,7 +73,7 @@ class ChatLoop:
         return None
 
     def train(self, _: str) -> None:
-        with _interruptible() as interrupted:
+        with interruptible() as interrupted:
             report = self.runtime.learn(interrupted, bars=Progress)
         if report.finished:
             verdict = report.verdict
@@ -111,7 +109,7 @@ class ChatLoop:
         self.write(HELP + "\n")
 
     def _chat(self, line: str) -> str | None:
-        with _interruptible() as interrupted:
+        with interruptible() as interrupted:
             reply = self.runtime.chat(line, on_text=self.write, should_stop=interrupted)
         if reply.stop == "asked":
             self.write("\n   stopped; nothing of it is kept\n")
@@ -136,21 +134,3 @@ class ChatLoop:
     def _print(text: str) -> None:
         sys.stdout.write(text)
         sys.stdout.flush()
-
-
-@contextmanager
-def _interruptible() -> Iterator[Callable[[], bool]]:
-    """Gives whether Ctrl-C was pressed in the block: what runs is to end at its next step, its work kept. A second
-    one ends the program at once."""
-    pressed = []
-
-    def interrupt(*_) -> None:
-        if pressed:
-            raise KeyboardInterrupt
-        pressed.append(True)
-
-    before = signal.signal(signal.SIGINT, interrupt)
-    try:
-        yield lambda: bool(pressed)
-    finally:
-        signal.signal(signal.SIGINT, before)

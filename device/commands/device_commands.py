@@ -3,12 +3,12 @@
 They open the database alone; the base model is loaded when a window is open and there is something to learn.
 """
 
-import signal
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from signal import SIGINT, SIGTERM
 
 from ..errors import UsageError
 from ..progress import Progress
@@ -19,6 +19,7 @@ from ..schedule.state_sources import make_source
 from ..settings import Settings
 from ..state.annotation import AnnotationQueue
 from ..state.store import Store, open_store
+from .interrupts import interruptible
 
 WATCH_SECONDS = 60.0
 
@@ -34,7 +35,7 @@ def watch_device(home: Path, model: Path, settings: Settings, backend: str) -> N
     with _scheduler(home, settings) as scheduler:
         def sleep(seconds: float) -> None:
             end = time.monotonic() + seconds
-            while time.monotonic() < end and not scheduler.interrupted:
+            while time.monotonic() < end and not scheduler.interrupted():
                 time.sleep(0.2)
 
         learn = _learner(home, model, settings, backend)
@@ -96,17 +97,6 @@ def _learner(home: Path, model: Path, settings: Settings, backend: str):
 @contextmanager
 def _scheduler(home: Path, settings: Settings) -> Iterator[Scheduler]:
     """A scheduler that ends its slice with a checkpoint on Ctrl-C or SIGTERM; a second one ends it at once."""
-    with open_store(home, settings) as store:
-        scheduler = Scheduler(store, settings, make_source(settings.state_source, store.home), awake=termux.wake_lock)
-
-        def interrupt(*_):
-            if scheduler.interrupted:
-                raise KeyboardInterrupt
-            scheduler.interrupted = True
-
-        before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield scheduler
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+    with open_store(home, settings) as store, interruptible(SIGINT, SIGTERM) as interrupted:
+        source = make_source(settings.state_source, store.home)
+        yield Scheduler(store, settings, source, awake=termux.wake_lock, interrupted=interrupted)

@@ -74,7 +74,11 @@ class BaseModel:
         self.path, self.context_tokens, self.sequences = Path(path), context_tokens, sequences
         cells = max(context_tokens, 2048 if sequences > 1 else 0)
         self._engine = open_engine(backend, self.path, cells=cells, sequences=sequences + 1, threads=threads)
-        self._template = ChatTemplate(self._engine)
+        try:
+            self._template = ChatTemplate(self._engine)
+        except BaseException:
+            self._engine.close()
+            raise
         self.hidden, self.vocabulary = self._engine.hidden, self._engine.vocabulary
         self.adapter: Path | None = None
         self._cached: list[int] = []  # tokens whose KV cells sequence 0 holds, for chat

@@ -39,15 +39,17 @@ class Tick:
 
 
 class Scheduler:
-    """Over one home's store. `awake` is entered around each slice, e.g. to hold a wake lock."""
+    """Over one home's store. `awake` is entered around each slice, e.g. to hold a wake lock; `interrupted` tells
+    whether the program was asked to end: then a slice ends at its next step."""
 
     def __init__(
-        self, store: Store, settings: Settings, source: StateSource, clock=None, awake: Callable = nullcontext
+        self, store: Store, settings: Settings, source: StateSource, clock=None, awake: Callable = nullcontext,
+        interrupted: Callable[[], bool] = lambda: False,
     ):
         self.store, self.settings, self.source = store, settings, source
         self.clock, self.awake = clock or SystemClock(), awake
         self.policy = WindowPolicy(settings)
-        self.interrupted = False  # set by a signal handler: the slice ends at the next step
+        self.interrupted = interrupted
 
     def tick(
         self, learn: Callable[[Callable[[], bool]], str], asked: Callable[[], str] = lambda: "",
@@ -141,7 +143,7 @@ class _Watch:
 
     def should_stop(self) -> bool:
         scheduler, now = self.scheduler, self.scheduler.clock.now()
-        if self.closed is None and (why := "asked to stop" if scheduler.interrupted else self.asked()):
+        if self.closed is None and (why := "asked to stop" if scheduler.interrupted() else self.asked()):
             self.closed = Decision(False, "interrupted", why)
         elif self.closed is None and self._spent(now):
             self.closed = Decision(False, "length", f"the slice was given {self.seconds:g} seconds")
@@ -165,7 +167,7 @@ class _Watch:
 def watch(scheduler: Scheduler, learn: Callable, sleep: Callable[[float], None], every: float, say: Callable) -> None:
     """Tick for ever, saying what happened where it differs from the time before; a tick that fails is one of many."""
     said = None
-    while not scheduler.interrupted:
+    while not scheduler.interrupted():
         try:
             tick = scheduler.tick(learn)
             code, outcome, line = tick.decision.code, tick.outcome, str(tick)
@@ -174,7 +176,7 @@ def watch(scheduler: Scheduler, learn: Callable, sleep: Callable[[float], None],
         if (code, outcome) != said or outcome:
             say(line)
         said = code, outcome
-        if not scheduler.interrupted:
+        if not scheduler.interrupted():
             sleep(every)
 
 

@@ -36,9 +36,10 @@ def test_a_settings_file_round_trips_and_damage_is_refused(tmp_path):
     assert load_settings(path) == {}
     path.write_text(json.dumps({"rank": 4}))
     assert Settings(**load_settings(path)) == Settings(rank=4)
-    path.write_text("{")
-    with pytest.raises(DamagedDataError, match="not a JSON object"):
-        load_settings(path)
+    for damaged in ("{", "[" * 100_000):
+        path.write_text(damaged)
+        with pytest.raises(DamagedDataError, match="not a JSON object"):
+            load_settings(path)
     path.write_text(json.dumps({"colour": 1}))
     with pytest.raises(UsageError, match="unknown setting 'colour'"):
         load_settings(path)

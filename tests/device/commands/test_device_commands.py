@@ -89,7 +89,7 @@ def test_a_second_learner_is_told_in_one_line(phone, idletune, home):
 def test_a_signal_ends_a_slice_gently_and_a_second_one_at_once(home):
     with device_commands._scheduler(home, Settings()) as scheduler:
         os.kill(os.getpid(), signal.SIGTERM)
-        assert scheduler.interrupted
+        assert scheduler.interrupted()
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGTERM)
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL

@@ -190,8 +190,11 @@ def test_awake_around_a_slice_only(store, source, clock):
 
 
 def test_interrupting_ends_the_slice(scheduler, clock):
+    steps = []
+    scheduler.interrupted = lambda: len(steps) >= 10
+
     def meanwhile(done):
-        scheduler.interrupted = done >= 10
+        steps.append(done)
 
     assert scheduler.tick(working(clock, 100, meanwhile=meanwhile)).decision.code == "interrupted"
 
@@ -202,8 +205,8 @@ def test_watch_says_what_changes(scheduler, clock, source):
     def sleep(seconds):
         clock.advance(seconds)
         source.state = GOOD if clock.now().wall > NIGHT + 300 else DeviceState()
-        scheduler.interrupted = clock.now().wall > NIGHT + 900
 
+    scheduler.interrupted = lambda: clock.now().wall > NIGHT + 900
     watch(scheduler, working(clock, 100), sleep, 60, said.append)
     assert "unknown: plugged" in said[0] and "learned for 100 s" in said[1] and len(said) < 12
 
@@ -216,8 +219,8 @@ def test_watch_goes_on_after_a_failure_and_says_it_once(scheduler, clock, home):
         clock.advance(seconds)
         if clock.now().wall > NIGHT + 300:
             elsewhere.close()
-        scheduler.interrupted = clock.now().wall > NIGHT + 500
 
+    scheduler.interrupted = lambda: clock.now().wall > NIGHT + 500
     watch(scheduler, working(clock, 100), sleep, 60, said.append)
     assert len(said) == 2 and f"process {os.getpid()}) is learning" in said[0] and "learned for 100 s" in said[1], said
 
