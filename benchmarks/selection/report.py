@@ -46,10 +46,10 @@ def page(found: dict) -> str:
     parts = ["# Selection and synthesis", LEGEND, comparison(found["compared"])]
     if found["fresh_compared"]:
         parts += ["## Streams that no setting was chosen on", comparison(found["fresh_compared"])]
-    for key, streams in (("overall", "streams"), ("fresh_overall", "streams that no setting was chosen on")):
+    for key, where in (("overall", ""), ("fresh_overall", ", on streams that no setting was chosen on")):
         if policies := found[key]:
-            over = f"Mean over {policies[0]['streams']} {streams}, all but the last with the usual training:"
-            parts += ["## Each policy", over, overall_table(policies)]
+            over = f"Mean over {policies[0]['streams']} streams, all but the last with the usual training:"
+            parts += [f"## Each policy{where}", over, overall_table(policies)]
     if found["ceiling"]:
         parts += [
             "## All exchanges answered", "Beside our buffer, on the same seeds and with the same training, after as "

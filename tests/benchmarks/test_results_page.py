@@ -39,7 +39,8 @@ def test_the_training_table(case, row):
     assert f"| {ours['seconds']:.2f} | {theirs['seconds']:.2f}" in line
     assert f"{theirs['ours_is_faster_by']:.1f}x" in line
     first, later = (found[side]["seconds"] for side in ("default_first", "default_later"))
-    assert f"| {found['ours_small']['peak_mb']:,} | {theirs['peak_mb']:,} | {first:.2f} | {later:.2f} |" in line
+    small = f"{found['ours_small']['peak_mb']:,} | {found['ours_small']['seconds']:.2f}"
+    assert f"| {small} | {theirs['peak_mb']:,} | {first:.2f} | {later:.2f} |" in line
     assert f"commit {result('train_speed')['machine']['commit']}" in README
 
 
@@ -66,7 +67,7 @@ def test_the_selection_table():
     found = result("selection")
     assert f"{found['cells']} of {found['of']} cells" in README
     lines = (ROOT / "README.md").read_text().splitlines()
-    for row in found["compared"]:
+    for row in (*found["compared"], *found["fresh_compared"]):
         gains = " | ".join(f"{row[key]:.3f}" for key in ("adapter", "retrieval", "ours"))
         name, best = (row[key].replace("_", " ") for key in ("data", "best"))
         over = f"{row['more']:+.3f} ({row['low']:+.3f} .. {row['high']:+.3f})"
