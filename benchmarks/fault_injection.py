@@ -22,9 +22,9 @@ from statistics import median
 
 sys.path[:0] = [str(Path(__file__).parents[1] / "tests")]
 
+from common import machine  # noqa: E402
 from faulty_life import KEY, Child, check, live, stage_of  # noqa: E402
 from torn_writes import TEARS  # noqa: E402
-from train_speed import machine  # noqa: E402
 
 RESULTS = Path(__file__).parent / "results" / "faults.json"
 # Each stage, and the seconds within which a life ends after the stage has begun: about what it takes.

@@ -25,6 +25,7 @@ from statistics import median
 import numpy as np
 from common import TRAINING_SIDES, machine, make_layers, peak_mb, random_examples, start_peak, write_results
 from idletune.training.rows import Example
+from results_page import train_speed as page_table
 
 CASES = {
     "256, one set": (256, False), "512, one set": (512, False), "256, story": (256, True), "512, story": (512, True),
@@ -248,19 +249,6 @@ def measure(case: str, names: list[str], arguments) -> dict:
     return found
 
 
-def table(results: dict) -> str:
-    lines = ["| rows of | side | s a step | tokens/s | peak MB | times as long as idletune |"]
-    lines += ["|---|---|---|---|---|---|"]
-    for case, found in results["cases"].items():
-        for name, n in found.items():
-            if isinstance(n, dict):
-                lines.append(
-                    f"| {case} | {TRAINING_SIDES[name]} | {n['seconds']:.2f} | {n['tokens_per_second']:.0f} |"
-                    f" {n['peak_mb']} | {n['ours_is_faster_by']:.2f} |"
-                )
-    return "\n".join(lines)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=7)
@@ -277,7 +265,7 @@ def main() -> None:
     names = [name for name in TRAINING_SIDES if name != "torch_bf16" or bf16]
     cases = [arguments.case] if arguments.case else list(CASES)
     results = {"threads": arguments.threads, "cases": {case: measure(case, names, arguments) for case in cases}}
-    print(machine(), table(results), sep="\n\n")
+    print(machine(), "", *page_table(results), sep="\n")
     if not arguments.case:
         write_results("train_speed", results)
 
