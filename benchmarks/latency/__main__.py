@@ -90,12 +90,12 @@ def measure(target: Target, base: Path, repeats: int, threads: int) -> dict:
             raw = run_job(target, there[name], MEASURED, repeats, threads, local)
             parity = agree(target, there, models, local) if target.emulated else {}
         outside = {"before": before, "after": target.describe()}
-    about = machine()
+    about, measures = machine(), raw["measures"].items()
     return {
         "target": target.name, "emulated": target.emulated, "model": models[name].name, "threads": threads,
         "commit": about["commit"], "date": about["date"], "environment": raw["environment"], "outside": outside,
         "device_before": raw["device_before"], "device_after": raw["device_after"],
-        "measures": {name: {"unit": row["unit"], **summarize(row["values"])} for name, row in raw["measures"].items()},
+        "measures": {name: {"unit": row["unit"], **summarize(row["values"], row["unit"])} for name, row in measures},
         "peak_mb": raw["peak_mb"], "facts": raw["facts"], "parity": parity,
     }
 

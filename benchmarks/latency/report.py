@@ -17,7 +17,8 @@ def markdown(result: dict) -> str:
         f"{kind} Model {result['model']}, threads: {result['threads'] or 'all cores'}.",
         f"{about['cores']} cores ({about['cpu']}, {about['abi']}), kernel {about['kernel']}, "
         f"load {about['load'][0]} at the start; " + ", ".join(f"{k} {v}" for k, v in versions.items()) + ".",
-        f"Commit {result['commit']}, {result['date']}; `{result['command']}`.", "",
+        f"Commit {result['commit']}, {result['date']}; `{result['command']}`.",
+        "p90: nine of ten samples were no worse, that is no slower.", "",
         "| measure | unit | median | p90 | MAD | N | goal |", "|---|---|---|---|---|---|---|",
     ]
     for name, row in result["measures"].items():
@@ -43,7 +44,7 @@ def goal(result: dict, name: str) -> str:
 
 
 def draw(result: dict, path: Path) -> None:
-    """Medians and the way to the 90th percentile, times and rates apart."""
+    """Medians and the way to what nine of ten samples are no worse than, times and rates apart."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -56,7 +57,7 @@ def draw(result: dict, path: Path) -> None:
             axes.plot([row["median"], row["p90"]], [name, name], color="tab:blue")
             axes.plot(row["median"], name, "o", color="tab:blue")
         axes.grid(axis="x", color="0.9")
-        axes.set(xscale="log", xlabel=f"{unit}, median and 90th percentile")
+        axes.set(xscale="log", xlabel=f"{unit}, median (dot) and what nine of ten are no worse than")
         axes.invert_yaxis()
     figure.suptitle(f"{result['target']}{' (emulated)' if result['emulated'] else ''}, {result['model']}")
     figure.savefig(path, dpi=100)

@@ -6,13 +6,15 @@ from statistics import median
 from idletune.errors import UsageError
 
 FEWEST = 20  # samples a figure of a physical machine rests on
+RATES = ("tokens/s", "x")  # units of which more is better
 
 
-def summarize(values: list[float]) -> dict:
-    """Number, median, 90th percentile (nearest rank) and median absolute deviation; UsageError without samples."""
+def summarize(values: list[float], unit: str) -> dict:
+    """Number, median, median absolute deviation, and `p90`: what nine of ten samples are no worse than (the 90th
+    percentile of times, the 10th of RATES, nearest rank). UsageError without samples."""
     if not values:
         raise UsageError("0 samples of a measure; give at least one repeat")
-    middle, ranked = median(values), sorted(values)
+    middle, ranked = median(values), sorted(values, reverse=unit in RATES)
     return {
         "n": len(values), "median": round(middle, 4), "p90": round(ranked[math.ceil(0.9 * len(ranked)) - 1], 4),
         "mad": round(median(abs(value - middle) for value in values), 4),

@@ -21,10 +21,14 @@ def result(target="host", emulated=False, median=2.0):
 
 
 def test_statistics():
-    assert summarize([5.0, 1.0, 2.0, 3.0, 100.0]) == {"n": 5, "median": 3.0, "p90": 100.0, "mad": 2.0}
-    assert summarize(list(range(1, 21)))["p90"] == 18
+    assert summarize([5.0, 1.0, 2.0, 3.0, 100.0], "ms") == {"n": 5, "median": 3.0, "p90": 100.0, "mad": 2.0}
+    assert summarize(list(range(1, 21)), "ms")["p90"] == 18
     with pytest.raises(UsageError, match="0 samples"):
-        summarize([])
+        summarize([], "ms")
+
+
+def test_the_worse_end_of_a_rate_is_the_slow_one():
+    assert summarize(list(range(1, 21)), "tokens/s")["p90"] == 3
 
 
 def test_emulated_and_physical_are_not_compared():
