@@ -155,7 +155,7 @@ def summarize(cells: list[dict], against: str = "random") -> list[dict]:
             "paraphrases": members[0]["paraphrases"],
             "seeds": len(members), "asked": members[0]["asked"],
             "base": float(np.mean(members[0]["base"])), "gain": gain, "low": low, "high": high,
-            "replaced": float(np.mean([m["replaced"] for m in members])),
+            **{of: float(np.mean([m[of] for m in members])) for of in ("replaced", "tokens", "training_seconds")},
             "forgetting": float(np.mean([rise(m) for m in members])),
         }
         peers = groups.get((stream, bins, against))
@@ -167,9 +167,9 @@ def summarize(cells: list[dict], against: str = "random") -> list[dict]:
             row["both"], row["both_low"], row["both_high"] = interval([gains(chosen, "retrieval_adapted")])
         if chosen := [m for m in members if "rouge_base" in m]:
             row |= {k: float(np.mean([m["rouge_adapted"][k] for m in chosen])) for k in ("rouge1", "rougeL")}
-            row["rouge1_base"] = float(np.mean([m["rouge_base"]["rouge1"] for m in chosen]))
+            row |= {f"{k}_base": float(np.mean([m["rouge_base"][k] for m in chosen])) for k in ("rouge1", "rougeL")}
         if chosen := [m for m in members if "rouge_both" in m]:
-            row["rouge1_both"] = float(np.mean([m["rouge_both"]["rouge1"] for m in chosen]))
+            row |= {f"{k}_both": float(np.mean([m["rouge_both"][k] for m in chosen])) for k in ("rouge1", "rougeL")}
         rows.append(row)
     return sorted(rows, key=lambda row: (row["stream"], row["bins"], -row["gain"]))
 

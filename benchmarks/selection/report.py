@@ -10,8 +10,9 @@ from .tables import ceiling_table, comparison, overall_table, recipe_table, seri
 
 LEGEND = """Made by `make bench-selection`. A *stream* is up to 200 exchanges in source order, of one user where the
 data set tells users apart (ubuntu irc). Four fifths pass through the product's buffer of so many *bins*, beside the
-base model's own replies; the exchanges it keeps at the end are answered (*asked*) with the real responses, and an
-adapter is trained on them. A *gain* is by how many nats per token the loss on the last fifth's responses falls below
+base model's own replies, and some that it kept are *replaced*; the exchanges it keeps at the end are answered
+(*asked*) with the real responses, and an adapter is trained on them, on so many *tokens* in so many seconds (*s*; runs
+shared the machine). A *gain* is by how many nats per token the loss on the last fifth's responses falls below
 the untouched base's: with the adapter, with *retrieval* (the nearest kept answers before the question) or with
 *both*. *As it comes* is the product with all its settings; a policy's bare name stands for the usual training, on
 answers alone, in as many rows. The *best baseline* is the policy, chosen afterwards by its gain, whose adapter does

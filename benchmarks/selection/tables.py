@@ -74,19 +74,27 @@ def series_table(followed: list[dict], heads: Sequence) -> str:
 def table(rows: list[dict], against: str = "random") -> str:
     """Markdown, one line for each row."""
     lines = [
-        f"| stream | bins | method | seeds | asked | loss fell by (95 %) | more than {against} (95 %) "
-        "| retrieval alone | both (95 %) | ROUGE-1 | general loss |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        f"| stream | bins | method | seeds | asked | replaced | tokens | s | loss fell by (95 %) "
+        f"| more than {against} (95 %) | retrieval alone | both (95 %) | ROUGE-1 | ROUGE-L | general loss |",
+        "|---" * 15 + "|",
     ]
     for r in rows:
         over = with_interval(r, "over", "over_low", "over_high") if "over" in r else ""
         retrieval = f"{r['retrieval']:.3f}" if "retrieval" in r else ""
         both = f"{r['both']:.3f} ({r['both_low']:.3f} .. {r['both_high']:.3f})" if "both" in r else ""
-        rouge = f"{r['rouge1_base']:.3f} -> {r['rouge1']:.3f}" if "rouge1" in r else ""
-        rouge += f", {r['rouge1_both']:.3f} with retrieval" if "rouge1_both" in r else ""
+        rouge = " | ".join(_rouge(r, kind) for kind in ("rouge1", "rougeL"))
         lines.append(
             f"| {r['stream'].strip('/')} | {r['bins']} | {r['method']} | {r['seeds']} | {r['asked']} "
+            f"| {r['replaced']:.0f} | {r['tokens']:,.0f} | {r['training_seconds']:.0f} "
             f"| {r['gain']:.3f} ({r['low']:.3f} .. {r['high']:.3f}) of {r['base']:.3f} | {over} "
             f"| {retrieval} | {both} | {rouge} | {r['forgetting']:+.1%} |"
         )
     return "\n".join(lines)
+
+
+def _rouge(row: dict, kind: str) -> str:
+    """The base's, the adapter's and both's."""
+    if kind not in row:
+        return ""
+    both = f", {row[f'{kind}_both']:.3f} with retrieval" if f"{kind}_both" in row else ""
+    return f"{row[f'{kind}_base']:.3f} -> {row[kind]:.3f}{both}"

@@ -25,8 +25,16 @@ def test_the_page_tells_what_there_are_cells_for(tmp_path):
     found = figures([*both, *followed, *fresh])
     assert [row["runs"] for row in (*found["compared"], *found["fresh_compared"])] == [1, 1]
     assert "no setting was chosen on" in page(found)
+    assert "| 32 | 4 | 7,580 | 12 |" in page(found)
     pictures(found, tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"selection.png", "selection-fifths.png"}
+
+
+def test_rouge_of_the_base_the_adapter_and_both():
+    scores = {"rouge_base": 0.1, "rouge_adapted": 0.2, "rouge_both": 0.3}
+    written = {name: {"rouge1": score, "rougeL": score / 2} for name, score in scores.items()}
+    told = page(figures([cell("random", 0.3), {**cell("recent_diverse", 0.3), **written}]))
+    assert "| 0.100 -> 0.200, 0.300 with retrieval | 0.050 -> 0.100, 0.150 with retrieval |" in told
 
 
 def test_a_line_that_a_kill_has_cut_costs_its_cell_alone(tmp_path, monkeypatch):
