@@ -69,7 +69,8 @@ def selection(found: dict) -> list[str]:
              comparison(found["compared"]), ""]
     if found["fresh_compared"]:
         lines += ["On streams that no setting was chosen on:", "", comparison(found["fresh_compared"]), ""]
-    return [*lines, "![gains of all policies](selection.png)"]
+    pictures = "![the same](selection-compared.png)", "", "![gains of all policies](selection.png)"
+    return [*lines, *pictures]
 
 
 def faults(found: dict) -> list[str]:
@@ -124,7 +125,8 @@ def page(folder: Path) -> str:
         about = f"{machine['date']}, commit {machine['commit']}, {machine['cores']} cores of {machine['cpu']}"
         lines += [f"## {title}", "", f"`{command}`: {about}.", "", *show(found), ""]
     for path in sorted(folder.glob("latency-*.md")):
-        lines += [f"## [{path.read_text().splitlines()[0].lstrip('# ')}]({path.name})", ""]
+        title, *rest = path.read_text().splitlines()
+        lines += [f"#{title}", *rest, "", f"![the same]({path.stem}.png)", ""]
     return "\n".join(lines).rstrip() + "\n"
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from .gains import FIFTHS, USUAL, ceiling, compare, overall, recipes, series, summarize, whole
 from .grid import BINS, OURS, PARAPHRASES, SIZES
-from .pictures import draw, draw_series
+from .pictures import draw_comparison, draw_series, draw_streams
 from .streams import FRESH
 from .tables import ceiling_table, comparison, overall_table, recipe_table, series_table, table
 
@@ -44,7 +44,8 @@ def figures(cells: list[dict]) -> dict:
 
 def page(found: dict) -> str:
     """Markdown; what no cells are there for is left out."""
-    parts = ["# Selection and synthesis", LEGEND, comparison(found["compared"])]
+    parts = ["# Selection and synthesis", LEGEND, "![the product beside the best others](selection-compared.png)"]
+    parts += [comparison(found["compared"])]
     if found["fresh_compared"]:
         parts += ["## Streams that no setting was chosen on", comparison(found["fresh_compared"])]
     for key, where in (("overall", ""), ("fresh_overall", ", on streams that no setting was chosen on")):
@@ -65,13 +66,19 @@ def page(found: dict) -> str:
         if followed := found["series"][along]:
             parts += [f"## By {name}", "The adapter's gain, first seed:", series_table(followed, values)]
             parts += [f"![the same](selection-{along}.png)"]
-    return "\n\n".join([*parts, "## All of them", table(found["rows"])]) + "\n"
+    parts += ["## All of them", "![all policies on all streams](selection.png)", table(found["rows"])]
+    return "\n\n".join(parts) + "\n"
 
 
 def pictures(found: dict, folder: Path) -> None:
-    """The policies side by side, and what grows along a series."""
+    """The product beside the best others, all policies on all streams, and what grows along a series."""
+    sides = {
+        "exchanges that settings were chosen on": found["compared"],
+        "exchanges first looked at later": found["fresh_compared"],
+    }
+    draw_comparison({name: rows for name, rows in sides.items() if rows}, folder / "selection-compared.png")
     at_the_same_size = [row for row in found["rows"] if row["bins"] == BINS and not row["paraphrases"]]
-    draw([row for row in at_the_same_size if row["changed"] in ("", USUAL)], folder / "selection.png")
+    draw_streams([row for row in at_the_same_size if row["changed"] in ("", USUAL)], folder / "selection.png")
     for along, (values, name) in SERIES.items():
         if followed := found["series"][along]:
             draw_series(followed, values, name, folder / f"selection-{along}.png")

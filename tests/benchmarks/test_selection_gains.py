@@ -6,7 +6,7 @@ from made_cells import cell
 
 from benchmarks.selection import gains
 from benchmarks.selection.gains import USUAL, ceiling, compare, label, overall, recipes, series, summarize, whole
-from benchmarks.selection.pictures import draw, draw_series
+from benchmarks.selection.pictures import draw_series, draw_streams
 from benchmarks.selection.tables import ceiling_table, comparison, overall_table, recipe_table, series_table, table
 
 
@@ -116,8 +116,8 @@ def test_the_picture_takes_as_many_lines_as_it_needs(tmp_path):
     from matplotlib import image
 
     rows = summarize([cell("random", 0.4, 0.1, f"user {n}") for n in range(6)])
-    draw(rows, tmp_path / "two.png", columns=3)
-    draw(rows[:3], tmp_path / "one.png", columns=3)
+    draw_streams(rows, tmp_path / "two.png", columns=3)
+    draw_streams(rows[:3], tmp_path / "one.png", columns=3)
     two, one = (image.imread(tmp_path / name).shape[0] for name in ("two.png", "one.png"))
     assert two > 1.5 * one
 

@@ -27,7 +27,9 @@ def test_the_page_tells_what_there_are_cells_for(tmp_path):
     assert "no setting was chosen on" in page(found)
     assert "| 32 | 4 | 7,580 | 12 |" in page(found)
     pictures(found, tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {"selection.png", "selection-fifths.png"}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "selection.png", "selection-compared.png", "selection-fifths.png",
+    }
 
 
 def test_rouge_of_the_base_the_adapter_and_both():
