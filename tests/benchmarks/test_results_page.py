@@ -45,6 +45,22 @@ def test_the_training_table(case, row):
     assert f"commit {result('train_speed')['machine']['commit']}" in README
 
 
+def test_the_short_table():
+    selection, cases = result("selection"), result("train_speed")["cases"].values()
+    rows = [*selection["compared"], *selection["fresh_compared"]]
+    gains, shares = [row["ours"] for row in rows], [row["more"] / row["best_gain"] for row in rows]
+    assert f"the held-out loss by {min(gains):.2f} to {max(gains):.2f} nats, adapter and retrieval together" in README
+    assert f"together: {min(shares):.0%} to {max(shares):.0%} more than the best other policy's adapter" in README
+    faster = [case["torch_fp32"]["ours_is_faster_by"] for case in cases]
+    times = [case["ours_small"]["seconds"] / case["torch_fp32"]["seconds"] for case in cases]
+    memory = [case["ours_small"]["peak_mb"] / case["torch_fp32"]["peak_mb"] for case in cases]
+    assert f"{min(faster):.1f}x to {max(faster):.1f}x as fast as torch" in README
+    assert f"a tenth of its memory, at {min(times):.1f} to {max(times):.1f} times its time" in README
+    assert all(round(share, 1) == 0.1 for share in memory)
+    qvac = result("train_qvac")
+    assert f"{qvac['ours']['peak_mb'] / qvac['qvac']['peak_mb']:.0%} of its memory" in README
+
+
 def test_the_sentences():
     quality, resume, faults = result("train_quality"), result("train_resume"), result("faults")
     assert f"{quality['idletune']['before']:.3f} -> {quality['idletune']['after']:.3f}" in README
