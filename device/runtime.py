@@ -81,6 +81,7 @@ class Runtime:
                 self.adapters.drop_unfinished()
             self.history: list[dict] = []  # what can still be shown to the model
             self.left_out = 0  # messages that went before it
+            self.unobserved = ""  # why the last exchange could not be observed
             serve(self.model, self.adapters)
         except BaseException:
             self.close()
@@ -112,6 +113,7 @@ class Runtime:
                 self.observe(text, reply)
         except IdleTuneError as error:  # larger than a bin, or no storage is left
             reply.unobserved = str(error)
+        self.unobserved = reply.unobserved
         return reply
 
     def observe(self, question: str, reply: Reply) -> Observation:
@@ -268,6 +270,7 @@ class Runtime:
             "answered": {
                 "sets": len(answered), "not_yet_learned": sum(s.tags["learned_in"] is None for s in answered),
             },
+            "unobserved": self.unobserved,
             "prompts": {"waiting": len(self.queue.pending()), "asked_today": self.queue.asked_today()},
             "adapter": describe(self.adapters.current()),
             "learning": self.scheduler.status(),

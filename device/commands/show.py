@@ -46,6 +46,7 @@ def status_page(facts: dict) -> str:
         ("home", f"{facts['home']}{', encrypted' if facts['encrypted'] else ''}"),
         ("serving", f"adapter {adapter['version']}, {adapter['reason']}" if adapter else "the base model alone"),
         ("buffer", f"{buffer['kept']} of {buffer['bins']} bins, {buffer['seen']} exchanges seen ({facts['policy']})"),
+        *([("not kept", f"the last exchange: {facts['unobserved']}")] if facts["unobserved"] else []),
         ("answers", f"{answered['sets']}, {answered['not_yet_learned']} not learned from yet"
          + (", to be learned anew without what was forgotten" if facts["retrain_owed"] else "")),
         ("retrieval", _retrieval(facts["settings"])),

@@ -60,8 +60,10 @@ def test_what_cannot_be_kept_is_answered_all_the_same(opened):
     opened.open(seed=3, bin_bytes=1024)
     reply = opened.call("chat", text="bread " * 120)
     assert reply["text"] and "more than the 1024 bytes of a bin" in reply["unobserved"]
+    assert opened.call("status")["runtime"]["unobserved"] == reply["unobserved"]
     assert "unobserved" not in opened.call("chat", text="hello", new_conversation=True)
-    assert opened.call("status")["runtime"]["buffer"]["seen"] == 1
+    status = opened.call("status")["runtime"]
+    assert status["buffer"]["seen"] == 1 and status["unobserved"] == ""
 
 
 def test_a_database_that_takes_nothing_costs_the_exchange_and_the_question_but_not_the_answer(opened):

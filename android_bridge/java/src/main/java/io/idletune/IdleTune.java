@@ -92,8 +92,8 @@ public final class IdleTune implements AutoCloseable {
     }
 
     /**
-     * Answers one message of the conversation, and lets the buffer look at the exchange. One that it cannot take (larger
-     * than a bin, or no storage is left) is answered all the same.
+     * Answers one message of the conversation, and lets the buffer look at the exchange. One that it cannot take
+     * (larger than a bin, or no storage is left) is answered all the same, and {@link Status#unobserved} says why.
      *
      * <p>Threads: any; waits for the calls that use the model, and stops a slice of learning. An interrupt does not
      * end it; {@link #cancel} does.

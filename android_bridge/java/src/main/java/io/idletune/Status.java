@@ -11,15 +11,19 @@ public final class Status {
     private final int kept;
     private final int bins;
     private final int answered;
+    private final String unobserved;
     private final int waiting;
     private final int adapter;
     private final boolean mayLearn;
     private final String reason;
 
-    Status(int kept, int bins, int answered, int waiting, int adapter, boolean mayLearn, String reason) {
+    Status(
+            int kept, int bins, int answered, String unobserved, int waiting, int adapter, boolean mayLearn,
+            String reason) {
         this.kept = kept;
         this.bins = bins;
         this.answered = answered;
+        this.unobserved = unobserved;
         this.waiting = waiting;
         this.adapter = adapter;
         this.mayLearn = mayLearn;
@@ -32,7 +36,8 @@ public final class Status {
         JSONObject learning = part(all, "learning");
         return new Status(
                 buffer.optInt("kept"), buffer.optInt("bins"), part(all, "answered").optInt("sets"),
-                part(all, "prompts").optInt("waiting"), part(all, "adapter").optInt("version"),
+                all.optString("unobserved"), part(all, "prompts").optInt("waiting"),
+                part(all, "adapter").optInt("version"),
                 learning.optBoolean("open"), learning.optString("reason"));
     }
 
@@ -54,6 +59,11 @@ public final class Status {
     /** Those the user has answered. */
     public int answered() {
         return answered;
+    }
+
+    /** Why the last exchange of a chat could not be kept, a full storage say, in words for people; empty if it was. */
+    public String unobserved() {
+        return unobserved;
     }
 
     /** Questions that wait for the user. */

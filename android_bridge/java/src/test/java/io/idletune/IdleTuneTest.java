@@ -141,6 +141,17 @@ public class IdleTuneTest {
     }
 
     @Test
+    public void anExchangeLargerThanABinIsAnsweredAndTheStatusSaysThatItIsNotKept() throws Exception {
+        idleTune.change(Settings.builder().set("bin_bytes", 1024).set("seed", 3).build());
+        assertFalse(idleTune.chat("bread ".repeat(120)).isEmpty());
+        String why = idleTune.status().unobserved();
+        assertTrue(why, why.contains("more than the 1024 bytes of a bin"));
+        idleTune.newConversation();
+        idleTune.chat("hello");
+        assertEquals("", idleTune.status().unobserved());
+    }
+
+    @Test
     public void theFourAnswers() throws Exception {
         for (int i = 0; i < 4; i++) {
             idleTune.observe("question " + i, "a reply");
