@@ -37,7 +37,7 @@ bench-qvac: setup $(VENV)/.test $(GEMMA)  ## a training step beside QVAC's on Ge
 bench-observe: setup  ## what selection costs beside the reply it looks at
 	$(BIN)/python benchmarks/observe_cost.py
 
-bench-selection: setup $(VENV)/.test  ## policies, synthesis and retrieval side by side: QUICK=1 within 15 minutes, all of it in a night and more
+bench-selection: setup $(VENV)/.test  ## policies, synthesis and retrieval side by side: QUICK=1 within 15 minutes, all of it in a night
 	$(BIN)/python benchmarks/selection_quality.py $(if $(QUICK),--quick)
 
 bench-fuzz: setup $(VENV)/.test  ## 100,000 wrong device states and 10,000 hostile notification replies

@@ -91,6 +91,15 @@ def test_the_selection_table():
         assert f"| {name} | {row['base']:.3f} | {best} {row['best_gain']:.3f} | {gains} | {over} |" in lines
 
 
+def test_the_emulated_losses():
+    found = result("latency-qemu-aarch64")
+    apart = [(name, row["difference"]) for run in found["parity"].values() for name, row in run.items()]
+    trainer, engine = (max(d for name, d in apart if ("llama.cpp" in name) == of) for of in (False, True))
+    said = re.search(r"the trainer's within ([\d.]+) nats, llama.cpp's within ([\d.]+)", README)
+    assert trainer <= float(said[1]) < 2 * trainer and engine <= float(said[2]) < 2 * engine
+    assert f"(at commit {found['commit']})" in README
+
+
 def test_the_latency_sentence():
     found = {name: row["median"] for name, row in result("latency-host")["measures"].items()}
     assert f"starts in {found['start-up']:,.0f} ms, swaps an adapter in {found['adapter swap']:.0f} ms" in README
