@@ -3,8 +3,8 @@
 Run: make bench-selection, or python benchmarks/selection_quality.py [--quick] [--minutes N] [--data FOLDER]
 Each cell (stream, policy, bins, paraphrases, seed) is a line in results/selection_cells.jsonl once it is done: an
 interrupted run goes on where it stood, and the table is of what is there. On 2 cores --quick takes 5 minutes
-once its stream's replies are cached. The first 665 of 754 cells, all but short ones, took 14.5 hours of processes with a
-thread each, two of which share the work (--share, --threads): 7.3 hours.
+once its stream's replies are cached. The first 665 of 754 cells, all but short ones, took 14.5 hours of processes
+with a thread each; two of them share the work (--share, --threads) in 7.3 hours.
 """
 
 import argparse
