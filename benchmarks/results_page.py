@@ -69,8 +69,7 @@ def selection(found: dict) -> list[str]:
              comparison(found["compared"]), ""]
     if found["fresh_compared"]:
         lines += ["On streams that no setting was chosen on:", "", comparison(found["fresh_compared"]), ""]
-    pictures = "![the same](selection-compared.png)", "", "![gains of all policies](selection.png)"
-    return [*lines, *pictures]
+    return [*lines, "![the same](selection-compared.png)", "", "![gains of all policies](selection.png)"]
 
 
 def faults(found: dict) -> list[str]:

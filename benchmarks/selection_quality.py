@@ -4,7 +4,7 @@ Run: make bench-selection, or python benchmarks/selection_quality.py [--quick] [
 Each cell (stream, policy, bins, paraphrases, seed) is a line in results/selection_cells.jsonl once it is done: an
 interrupted run goes on where it stood, and the table is of what is there. On 2 cores --quick takes 5 minutes
 once its stream's replies are cached. The first 665 of 754 cells, all but short ones, took 14.5 hours of processes
-with a thread each; two of them share the work (--share, --threads) in 7.3 hours.
+with a thread each, two of them side by side (--share, --threads) and at times beside other work.
 """
 
 import argparse

@@ -57,7 +57,7 @@ def draw(result: dict, path: Path) -> None:
             axes.plot([row["median"], row["p90"]], [name, name], color="tab:blue")
             axes.plot(row["median"], name, "o", color="tab:blue")
         axes.grid(axis="x", color="0.9")
-        axes.set(xscale="log", xlabel=f"{unit}, median (dot) and what nine of ten are no worse than")
+        axes.set(xscale="log", xlabel=f"{unit}, median (dot) and p90")
         axes.invert_yaxis()
     figure.suptitle(f"{result['target']}{' (emulated)' if result['emulated'] else ''}, {result['model']}")
     figure.savefig(path, dpi=100)
