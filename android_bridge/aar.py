@@ -48,15 +48,17 @@ def libraries(folder: Path) -> dict[str, bytes]:
 
 def aar(classes: Path, jni: Path) -> bytes:
     """The whole library. SystemExit names the part that is missing."""
-    return zipped({
-        "AndroidManifest.xml": (HERE / "android/src/main/AndroidManifest.xml").read_bytes(),
-        "classes.jar": classes_jar(classes),
-        "R.txt": b"",  # no resources of its own
-        "proguard.txt": (HERE / "android/proguard.txt").read_bytes(),
-        "LICENSE": (HERE.parent / "LICENSE").read_bytes(),
-        "NOTICE": (HERE / "android/NOTICE").read_bytes(),
-        **libraries(jni),
-    })
+    return zipped(
+        {
+            "AndroidManifest.xml": (HERE / "android/src/main/AndroidManifest.xml").read_bytes(),
+            "classes.jar": classes_jar(classes),
+            "R.txt": b"",  # no resources of its own
+            "proguard.txt": (HERE / "android/proguard.txt").read_bytes(),
+            "LICENSE": (HERE.parent / "LICENSE").read_bytes(),
+            "NOTICE": (HERE / "android/NOTICE").read_bytes(),
+            **libraries(jni),
+        }
+    )
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -26,8 +26,15 @@ TAGS = {"arm64-v8a": "arm64_v8a", "x86_64": "x86_64"}
 OLDEST_PYTHON = (3, 11)
 PURE = ["jinja2", "typing_extensions", "diskcache"]  # from PyPI, by Chaquopy's pip block
 LLAMA_OPTIONS = [
-    "-DBUILD_SHARED_LIBS=ON", "-DGGML_NATIVE=OFF", "-DGGML_OPENMP=OFF", "-DLLAMA_CURL=OFF", "-DLLAMA_BUILD_COMMON=OFF",
-    "-DLLAMA_BUILD_TOOLS=OFF", "-DLLAMA_BUILD_SERVER=OFF", "-DLLAMA_BUILD_EXAMPLES=OFF", "-DLLAMA_BUILD_TESTS=OFF",
+    "-DBUILD_SHARED_LIBS=ON",
+    "-DGGML_NATIVE=OFF",
+    "-DGGML_OPENMP=OFF",
+    "-DLLAMA_CURL=OFF",
+    "-DLLAMA_BUILD_COMMON=OFF",
+    "-DLLAMA_BUILD_TOOLS=OFF",
+    "-DLLAMA_BUILD_SERVER=OFF",
+    "-DLLAMA_BUILD_EXAMPLES=OFF",
+    "-DLLAMA_BUILD_TESTS=OFF",
 ]
 
 
@@ -66,8 +73,19 @@ def onnxruntime_library(aar: Path, abi: str) -> bytes:
 def llama_sources(folder: Path) -> tuple[Path, str]:
     """llama-cpp-python's source, unpacked, and the SHA-256 of what was downloaded."""
     subprocess.run(
-        [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary=:all:", "--dest", str(folder),
-         f"llama-cpp-python=={LLAMA_CPP_PYTHON}"], check=True,
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--no-deps",
+            "--no-binary=:all:",
+            "--dest",
+            str(folder),
+            f"llama-cpp-python=={LLAMA_CPP_PYTHON}",
+        ],
+        check=True,
     )
     archive = next(folder.glob("llama_cpp_python-*.tar.gz"))
     with tarfile.open(archive) as opened:
@@ -107,7 +125,7 @@ def lay_out(given) -> dict:
         libraries |= llama_libraries(source, given.abi, given.llama, work / "build")
         made = work / "made"
         without = shutil.ignore_patterns("__pycache__", "*.so", "lib")
-        shutil.copytree(ROOT / "device", made / "python" / "idletune", ignore=without)
+        shutil.copytree(ROOT / "device" / "idletune", made / "python" / "idletune", ignore=without)
         shutil.copytree(source / "llama_cpp", made / "python" / "llama_cpp", ignore=without)
         (made / "wheels").mkdir()
         shutil.copy(given.numpy, made / "wheels")
@@ -116,9 +134,13 @@ def lay_out(given) -> dict:
             (made / "jniLibs" / given.abi / name).write_bytes(content)
         files = {path.relative_to(made).as_posix(): path for path in sorted(made.rglob("*")) if path.is_file()}
         manifest = {
-            "abi": given.abi, "python": given.python, "llama_cpp_python": LLAMA_CPP_PYTHON,
-            "llama_cpp_python_sdist_sha256": source_hash, "onnxruntime": given.onnxruntime.name,
-            "numpy": given.numpy.name, "from_pypi": PURE,
+            "abi": given.abi,
+            "python": given.python,
+            "llama_cpp_python": LLAMA_CPP_PYTHON,
+            "llama_cpp_python_sdist_sha256": source_hash,
+            "onnxruntime": given.onnxruntime.name,
+            "numpy": given.numpy.name,
+            "from_pypi": PURE,
             "files": {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items()},
         }
         (made / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")

@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 
@@ -20,19 +21,17 @@ TOKENS, BUDGET_MB = 256, 2000
 
 
 def library() -> str:
-    import onnxruntime
-
-    (path,) = Path(onnxruntime.__file__).parent.glob("capi/libonnxruntime.so.*")
+    (path,) = Path(find_spec("onnxruntime").origin).parent.glob("capi/libonnxruntime.so.*")
     return str(path)
 
 
 def side(model: Path, threads: int) -> None:
     """Step at each line of the standard input; prints its seconds and loss."""
     import numpy as np
-    from idletune.training.rows import make_row
+    from idletune.training.packing import pack
 
     layers, _ = make_layers(model, TOKENS, BUDGET_MB, threads)
-    row = make_row(random_examples([TOKENS], layers.shape.vocabulary))
+    row = pack(random_examples([TOKENS], layers.shape.vocabulary))
     gradient = np.zeros(layers.lora.size, np.float32)
     for _ in sys.stdin:
         gradient[:] = 0
@@ -48,7 +47,10 @@ def measure(model: Path, steps: int, threads: int) -> dict:
         given = {"IDLETUNE_ONNXRUNTIME": library()} if name == "library" else {}
         processes[name] = subprocess.Popen(
             [sys.executable, __file__, "--side", "--model", str(model), "--threads", str(threads)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, **given},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **given},
         )
     times = {name: [] for name in BINDINGS}
     for number in range(steps + 2):  # the first two warm up
@@ -65,7 +67,10 @@ def measure(model: Path, steps: int, threads: int) -> dict:
         process.wait()
     ratio = median(b / a for a, b in zip(times["package"][2:], times["library"][2:]))
     return {
-        "tokens": TOKENS, "threads": threads, "steps": steps, "library_by_package": round(ratio, 4),
+        "tokens": TOKENS,
+        "threads": threads,
+        "steps": steps,
+        "library_by_package": round(ratio, 4),
         "step_s": {name: round(median(found[2:]), 4) for name, found in times.items()},
     }
 

@@ -40,13 +40,22 @@ def start_java(model: Path, folder: Path) -> subprocess.Popen:
     given = {
         "LIBPYTHON": str(Path(sysconfig.get_config_var("LIBDIR")) / sysconfig.get_config_var("LDLIBRARY")),
         "PYTHONPATH": os.pathsep.join([str(folder / "python"), *packages]),
-        "REAL_MODEL": str(model), "HOME": str(folder / "java"),
+        "REAL_MODEL": str(model),
+        "HOME": str(folder / "java"),
     }
     places = [JAVA / "target" / "classes", JAVA / "target" / "test-classes", class_path.read_text().strip()]
     return subprocess.Popen(
-        ["java", f"-Dio.idletune.library={ROOT / 'build/native/libidletune.so'}", "-cp", ":".join(map(str, places)),
-         "io.idletune.Cost", str(REPLY_TOKENS)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        [
+            "java",
+            f"-Dio.idletune.library={ROOT / 'build/native/libidletune.so'}",
+            "-cp",
+            ":".join(map(str, places)),
+            "io.idletune.Cost",
+            str(REPLY_TOKENS),
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
         env={**os.environ, **{f"IDLETUNE_TEST_{name}": value for name, value in given.items()}},
     )
 
@@ -75,9 +84,7 @@ def measure(model: Path, chats: int) -> dict:
                 question = f"Tell me about the number {number} in three sentences."
                 found = {}
                 for way in ("java", "python") if number % 2 else ("python", "java"):
-                    found[way] = (
-                        chat_in_java(java, question) if way == "java" else chat_in_python(runtime, question)
-                    )
+                    found[way] = chat_in_java(java, question) if way == "java" else chat_in_python(runtime, question)
                 if found["java"]["text"] != found["python"]["text"]:
                     raise SystemExit(f"Java and Python answer differently to: {question}")
                 for way, done in found.items():
@@ -87,9 +94,11 @@ def measure(model: Path, chats: int) -> dict:
                 bar(number + 1)
         java.stdin.close()
     return {
-        "call_us": {name: round(value, 1) for name, value in calls.items()}, "chats": chats,
+        "call_us": {name: round(value, 1) for name, value in calls.items()},
+        "chats": chats,
         "chat_tokens_a_second": {way: round(median(all_), 1) for way, all_ in speeds.items()},
-        "streamed_share": round(seconds["python"] / seconds["java"], 3), "pieces_a_token": round(pieces / tokens, 2),
+        "streamed_share": round(seconds["python"] / seconds["java"], 3),
+        "pieces_a_token": round(pieces / tokens, 2),
     }
 
 

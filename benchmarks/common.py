@@ -6,15 +6,20 @@ import platform
 import subprocess
 from datetime import date
 from pathlib import Path
+from threading import Event, Thread
 
 import numpy as np
 
 RESULTS = Path(__file__).parent / "results"
 TRAINING_SIDES = {
-    "ours": "idletune", "ours_small": "idletune, smallest memory",
-    "default_first": "idletune as it comes, first epoch", "default_later": "idletune as it comes, later epochs",
-    "torch_fp32": "torch + PEFT fp32", "torch_padded": "torch + PEFT fp32, padded batch",
-    "torch_bf16": "torch + PEFT bf16", "gemm": "frozen products alone, fp32",
+    "ours": "idletune",
+    "ours_small": "idletune, smallest memory",
+    "default_first": "idletune as it comes, first epoch",
+    "default_later": "idletune as it comes, later epochs",
+    "torch_fp32": "torch + PEFT fp32",
+    "torch_padded": "torch + PEFT fp32, padded batch",
+    "torch_bf16": "torch + PEFT bf16",
+    "gemm": "frozen products alone, fp32",
 }
 
 
@@ -34,8 +39,30 @@ def start_peak() -> None:
 
 def peak_mb() -> float:
     """The process's peak resident memory so far, or since `start_peak`, in MB."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) / 1e3
+    return status_mb("VmHWM")
+
+
+class AnonymousPeak:
+    """The highest RssAnon of the process inside the block (proc(5)), looked at every 5 ms by a thread."""
+
+    def __enter__(self) -> "AnonymousPeak":
+        self.peak_mb, self._ended = status_mb("RssAnon"), Event()
+        self._thread = Thread(target=self._look, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._ended.wait(0.005):
+            self.peak_mb = max(self.peak_mb, status_mb("RssAnon"))
+
+
+def status_mb(name: str) -> float:
+    """A line of /proc/self/status in MB."""
+    return int(Path("/proc/self/status").read_text().split(f"{name}:")[1].split()[0]) * 1024 / 1e6
 
 
 def write_results(name: str, results: dict) -> None:
@@ -45,7 +72,7 @@ def write_results(name: str, results: dict) -> None:
 
 def random_examples(lengths: list[int], vocabulary: int, seed: int = 0):
     """Examples of the given lengths; the first half of each, the prompt, carries no label."""
-    from idletune.training.rows import Example
+    from idletune.examples import Example
 
     rng, made = np.random.default_rng(seed), []
     for n in lengths:
@@ -56,26 +83,30 @@ def random_examples(lengths: list[int], vocabulary: int, seed: int = 0):
     return made
 
 
-def make_layers(model: Path, row_tokens: int, memory_mb: int, threads: int, settings=None):
-    """(Layers, MemoryPlan) over a GGUF file with a fresh adapter, within a memory budget.
+def make_layers(
+    model: Path, sequence_tokens: int, memory_mb: int, threads: int, settings=None, files: Path | None = None
+):
+    """(Layers, MemoryPlan) over a GGUF file with a fresh adapter, within a memory budget. `files`: a folder in which
+    its int8 weights are kept and mapped.
 
     The adapter is the one `settings` ask for; without them of rank 8 on q, k, v and o of all layers, the form that
     other trainers are compared in.
     """
-    from idletune.model.gguf_file import GgufFile
+    from idletune.formats.gguf_file import GgufFile
+    from idletune.formats.model_shape import ModelShape
     from idletune.settings import Settings
-    from idletune.training.graph_files import find_graphs
-    from idletune.training.int8 import on_int8
+    from idletune.training.int8 import use_int8
+    from idletune.training.int8_files import Int8Files
     from idletune.training.layers import Layers
     from idletune.training.lora import Lora
     from idletune.training.plan import plan_memory
-    from idletune.training.shape import ModelShape
+    from idletune.training.weights import Weights
 
     file = GgufFile(model)
     shape = ModelShape.of(file)
-    graphs = find_graphs(shape.block, [model.parent / "training"])
     settings = settings or Settings(rank=8, alpha=16.0, top_share=1.0)
     lora = Lora.from_settings(shape, settings)
-    int8 = on_int8(settings.products, graphs, threads)
-    plan = plan_memory(lora, graphs, row_tokens, memory_mb, int8=int8)
-    return Layers.planned(file, graphs, lora, plan, threads), plan
+    int8 = use_int8(settings.matmul_dtype, threads)
+    plan = plan_memory(lora, sequence_tokens, memory_mb, int8=int8, mapped=files is not None)
+    mapped = Int8Files(files, Weights(file, shape, threads=threads), lora).map() if files and plan.mapped else None
+    return Layers.planned(file, lora, plan, threads, mapped), plan

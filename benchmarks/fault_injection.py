@@ -29,8 +29,18 @@ from torn_writes import TEARS  # noqa: E402
 RESULTS = Path(__file__).parent / "results" / "faults.json"
 # Each stage, and the seconds within which a life ends after the stage has begun: about what it takes.
 STAGES = {
-    "opening": 0.1, "selection": 0.02, "answer": 0.02, "paraphrasing": 0.2, "measuring": 0.1, "training": 0.5,
-    "judging": 0.1, "adapter file": 0.02, "promotion": 0.02, "embedding": 0.2, "forgetting": 0.03, "rotation": 0.03,
+    "opening": 0.1,
+    "selection": 0.02,
+    "answer": 0.02,
+    "paraphrasing": 0.2,
+    "measuring": 0.1,
+    "training": 0.5,
+    "judging": 0.1,
+    "adapter file": 0.02,
+    "promotion": 0.02,
+    "embedding": 0.2,
+    "forgetting": 0.03,
+    "rotation": 0.03,
 }
 ROOM = (0, 4096, 16_384, 65_536, 200_000)  # bytes left on a full disk
 SHOTS_A_HOME = 8  # then a new home, lest learning get long
@@ -77,10 +87,14 @@ class Tally:
         lost = [p for p in self.problems if "lost" in p]
         half = [p for p in self.problems if "adapter" in p and p not in lost]
         return {
-            "faults": self.faults, "by_kind": dict(self.kinds), "answers_acknowledged": self.answers,
-            "answers_lost": len(lost), "half_adapters": len(half),
+            "faults": self.faults,
+            "by_kind": dict(self.kinds),
+            "answers_acknowledged": self.answers,
+            "answers_lost": len(lost),
+            "half_adapters": len(half),
             "other_problems": len(self.problems) - len(lost) - len(half),
-            "trainings_interrupted": self.interrupted, "resumed_bit_for_bit": self.resumed,
+            "trainings_interrupted": self.interrupted,
+            "resumed_bit_for_bit": self.resumed,
             "clear_refusals": self.refused,
             "startup_ms_median": round(median(self.startup_ms), 1),
             "startup_ms_longest": round(max(self.startup_ms), 1),
@@ -102,7 +116,7 @@ class Faults:
         if name not in self.homes:
             for path in parent.glob(f"home-{number % 2}-*"):
                 shutil.rmtree(path)
-            shutil.copytree(self.model.parent / "training", parent / name / "graphs")
+            (parent / name).mkdir()
             self.homes[name] = Home(parent / name, key)
         return self.homes[name]
 
@@ -160,8 +174,9 @@ class Faults:
 
     def verify(self, home: Home, tally: Tally) -> None:
         scratch = Path(tempfile.mkdtemp(dir=self.folder))
-        lines = Child(lambda say: check(
-            home.path, self.model, home.key, home.answered, home.forgotten, scratch, say)).end()
+        lines = Child(
+            lambda say: check(home.path, self.model, home.key, home.answered, home.forgotten, scratch, say)
+        ).end()
         shutil.rmtree(scratch)
         try:
             found = json.loads(lines[-1])
@@ -192,13 +207,10 @@ def last_stage(lines: list[str]) -> str:
 
 
 def prepare(folder: Path) -> Path:
-    """The tiny model and its training graphs, in a process of their own: the one that forks stays small."""
+    """The tiny model, in a process of its own: the one that forks stays small."""
     code = (
         "import sys; from pathlib import Path; from tiny_model import write_tiny_model\n"
-        "from idletune_export.training_graphs import export_training_graphs\n"
-        "from idletune.model.gguf_file import GgufFile; from idletune.training.shape import ModelShape\n"
-        "folder = Path(sys.argv[1]); model = write_tiny_model(folder / 'tiny.gguf')\n"
-        "export_training_graphs(ModelShape.of(GgufFile(model)).block, folder / 'training')\n"
+        "write_tiny_model(Path(sys.argv[1]) / 'tiny.gguf')\n"
     )
     environment = {**os.environ, "PYTHONPATH": sys.path[0]}
     subprocess.run([sys.executable, "-c", code, str(folder)], check=True, env=environment, capture_output=True)
@@ -209,7 +221,8 @@ def small_disk(folder: Path) -> Path | None:
     """A tmpfs of DISK_MB; None where we may not mount one."""
     folder.mkdir()
     done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m,mode=700", "idletune", str(folder)], capture_output=True)
+        ["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m,mode=700", "idletune", str(folder)], capture_output=True
+    )
     return folder if done.returncode == 0 else None
 
 

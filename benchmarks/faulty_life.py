@@ -20,25 +20,42 @@ from pathlib import Path
 import numpy as np
 from idletune.dialogue import TokenEmbeddings
 from idletune.errors import UsageError
-from idletune.learning.adapters import KEPT_STATES, Adapters
-from idletune.model.base_model import Reply
+from idletune.learning.adapters import Adapters
+from idletune.model.reply import Reply
 from idletune.runtime import Runtime
 from idletune.settings import Settings
+from idletune.state.adapter_records import KEPT_STATES
 from idletune.state.store import Store
 from idletune.training.trainer import Trainer
 
 KEY = b"k" * 32
 LONGEST = 60.0  # seconds to wait for a child
 SETTINGS = Settings(
-    threads=1, bins=4096, epochs=3, least_steps=0, learning_rate=0.01, rank=2, alpha=4, targets="q,v", paraphrases=1,
-    rouge_least=0.0, rouge_most=1.0, row_tokens=128, quiet_from=0, quiet_until=0, daily_limit=1000,
-    probe_tolerance=10.0, engine_tolerance=10.0, keep_adapters=2,
+    threads=1,
+    buffer_capacity=4096,
+    epochs=3,
+    min_steps=0,
+    learning_rate=0.01,
+    rank=2,
+    alpha=4,
+    targets="q,v",
+    paraphrases=1,
+    rouge_least=0.0,
+    rouge_most=1.0,
+    sequence_tokens=128,
+    quiet_from=0,
+    quiet_until=0,
+    daily_limit=1000,
+    probe_tolerance=10.0,
+    engine_tolerance=10.0,
+    keep_adapters=2,
+    suspicious_fall=1,
 )
 
 
 def live(home: Path, model: Path, key: bytes | None, seed: int, say) -> None:
     """Go through the loop for ever; `say(line)` tells the stage, and what is safe as soon as it is."""
-    _tell_inner_stages(say)
+    tell_inner_stages(say)
     chance = random.Random(seed)
     say("opening")
     with Runtime(home, model, SETTINGS, sequences=2, key=key) as runtime:
@@ -48,29 +65,47 @@ def live(home: Path, model: Path, key: bytes | None, seed: int, say) -> None:
 
 def turn(runtime: Runtime, chance: random.Random, say) -> None:
     """A few exchanges, the answers to them, a night's learning, and now and then something to forget."""
+    observe(runtime, chance, 3, say)
+    answer(runtime, chance, say)
+    answered = answered_sets(runtime)
+    if len(answered) >= 6:
+        runtime.learn(bars=telling(say))
+        if chance.random() < 0.3:
+            forget(runtime, chance.choice(answered), say)
+        if runtime.store.encrypted and chance.random() < 0.3:
+            say("rotation")
+            runtime.rotate_key(KEY)  # the host's key may stay; all is encrypted anew all the same
+
+
+def observe(runtime: Runtime, chance: random.Random, count: int, say) -> None:
+    """Exchanges that no model had a part in."""
     rng = np.random.default_rng(chance.randrange(2**32))
-    for _ in range(3):
+    for _ in range(count):
         say("selection")
         number = runtime.store.counter("seen")
         embeddings = TokenEmbeddings(*rng.standard_normal((2, 3, runtime.model.hidden)).astype(np.float32))
         runtime.observe(f"question {number} about bread", Reply(f"reply {number}", [1], embeddings, "end", 4))
+
+
+def answer(runtime: Runtime, chance: random.Random, say) -> None:
+    """An answer to each question that is due."""
     while (prompt := runtime.next_prompt()) is not None:
         say("answer")
-        text = f"answer {prompt.id} to {prompt.question} " + "aaaa " * chance.randint(1, 3)  # no two the same
+        own = " ".join(f"{letter}{prompt.id}" for letter in "bcdef")  # near-duplicates would count as one
+        text = f"answer {prompt.id} to {prompt.question} {own} " + "aaaa " * chance.randint(1, 3)
         id = runtime.queue.edit(prompt.id, text)
         say(f"answered {id} {text.strip()}")
         say(f"safe {_log_position(runtime.store.path)}")
-    answered = [s.id for s in runtime.buffer.sets() if s.response is not None]
-    if len(answered) >= 6:
-        runtime.learn(bars=_telling(say))
-        if chance.random() < 0.3:
-            gone = chance.choice(answered)
-            say(f"forgetting {gone}")
-            runtime.forget(gone)
-            say(f"forgotten {gone}")
-        if runtime.store.encrypted and chance.random() < 0.3:
-            say("rotation")
-            runtime.rotate_key(KEY)  # the host's key may stay; all is sealed anew all the same
+
+
+def answered_sets(runtime: Runtime) -> list[int]:
+    return [s.id for s in runtime.buffer.sets() if s.response is not None]
+
+
+def forget(runtime: Runtime, id: int, say) -> None:
+    say(f"forgetting {id}")
+    runtime.forget(id)
+    say(f"forgotten {id}")
 
 
 def check(home: Path, model: Path, key: bytes | None, answered: dict, forgotten: set, scratch: Path, say) -> None:
@@ -83,10 +118,16 @@ def check(home: Path, model: Path, key: bytes | None, answered: dict, forgotten:
             found["problems"].append("corrupt database")
     _resume_copies(home, model, key, scratch, found)
     with Runtime(home, model, SETTINGS, sequences=2, key=key) as runtime:
-        found["problems"] += [*_lost(runtime, answered, forgotten), *_half(runtime, forgotten)]
-        found["problems"] += _shown(runtime, answered, forgotten)
+        found["problems"] += problems(runtime, answered, forgotten)
         runtime.chat("still there?")
     say(json.dumps(found))
+
+
+def problems(runtime: Runtime, answered: dict, forgotten: set):
+    """All that is wrong with an open home: `answered` was acknowledged, `forgotten` may be gone."""
+    yield from _lost(runtime, answered, forgotten)
+    yield from _half(runtime, forgotten)
+    yield from _shown(runtime, answered, forgotten)
 
 
 def _lost(runtime: Runtime, answered: dict, forgotten: set):
@@ -145,7 +186,9 @@ def _resume_copies(home: Path, model: Path, key, scratch: Path, found: dict) -> 
         if name == "afresh":
             (copy / "training.npz").unlink()
         taken_up = []
-        with _spied(Trainer, "resume", lambda self, result: taken_up.append(result and 0 < self.done < len(self.rows))):
+        with _spied(
+            Trainer, "resume", lambda self, result: taken_up.append(result and 0 < self.done < len(self.sequences))
+        ):
             with Runtime(copy, model, SETTINGS, sequences=2, key=key) as runtime:
                 runtime.learn(embed_anew=False)
                 made.append(runtime.adapters.all()[0].file_sha256)
@@ -174,18 +217,19 @@ def _spied(owner, name: str, tell):
         setattr(owner, name, real)
 
 
-def _tell_inner_stages(say) -> None:
+def tell_inner_stages(say) -> None:
     """Stages that show no progress bar; and a checkpoint after every micro-step, for a kill to fall into."""
     for name, stage in (("add", "adapter file"), ("promote", "promotion")):
-        def told(self, *arguments, real=getattr(Adapters, name), stage=stage):
+
+        def told(self, *arguments, real=getattr(Adapters, name), stage=stage, **options):
             say(stage)
-            return real(self, *arguments)
+            return real(self, *arguments, **options)
 
         setattr(Adapters, name, told)
-    Trainer.run = functools.partialmethod(Trainer.run, every=0.0)
+    Trainer.run = functools.partialmethod(Trainer.run, checkpoint_seconds=0.0)
 
 
-def _telling(say):
+def telling(say):
     @contextmanager
     def bars(label: str, total: int):
         say(label)

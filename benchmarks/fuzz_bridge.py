@@ -32,10 +32,15 @@ def run(folder: Path, calls: int, seed: int) -> dict:
     done = subprocess.run(
         [str(PROGRAM), str(library), "", os.pathsep.join([str(folder), *packages]), str(calls), str(seed)],
         env={
-            **os.environ, "OMP_NUM_THREADS": "1", "ASAN_OPTIONS": "detect_leaks=1",
+            **os.environ,
+            "OMP_NUM_THREADS": "1",
+            "ASAN_OPTIONS": "detect_leaks=1",
             "LSAN_OPTIONS": f"suppressions={folder / 'leaks.txt'}:print_suppressions=0",
         },
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
     )
     if done.returncode:
         raise SystemExit(f"seed {seed} ended with {done.returncode}:\n{done.stdout[-6000:]}")

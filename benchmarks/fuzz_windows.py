@@ -21,13 +21,14 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from common import machine  # noqa: E402
 from fuzzed_states import fuzzed_states  # noqa: E402
 from hostile_replies import hostile_replies  # noqa: E402
+from idletune.clock import Moment  # noqa: E402
 from idletune.progress import Progress  # noqa: E402
 from idletune.schedule import termux  # noqa: E402
-from idletune.schedule.clock import Moment  # noqa: E402
 from idletune.schedule.device_state import DeviceState, parse_state, parse_termux  # noqa: E402
 from idletune.schedule.state_sources import completed  # noqa: E402
 from idletune.schedule.windows import History, WindowPolicy  # noqa: E402
 from idletune.settings import Settings  # noqa: E402
+from idletune.state.annotation import Prompt  # noqa: E402
 from termux_programs import press  # noqa: E402
 
 RESULTS = Path(__file__).parent / "results" / "fuzz_windows.json"
@@ -69,7 +70,9 @@ def fuzz_replies(count: int, seed: int) -> dict:
         for number, reply in enumerate(hostile_replies(count, seed), start=1):
             input = script.with_name("input")
             input.unlink(missing_ok=True)
-            done = press(termux.action(home, "edit", number), reply, cwd=empty)
+            done = press(
+                termux.action(home, "edit", Prompt(number, number, "", "", "shown", 0.0, "0" * 16, 0)), reply, cwd=empty
+            )
             left = list(empty.iterdir())
             found["executed"] += bool(left)
             for path in left:

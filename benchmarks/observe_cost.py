@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import median
 
 from common import write_results
-from idletune.dialogue import read_exchanges
+from idletune.chat_files import read_exchanges
 from idletune.model.chat_template import conversation
 from idletune.runtime import Runtime
 from idletune.settings import Settings
@@ -28,21 +28,25 @@ def timed(function, *arguments):
 
 def measure(model: Path, replies: int) -> dict:
     exchanges = read_exchanges(files("idletune") / "data" / "demo_stream.jsonl")[:replies]
-    settings = Settings(bins=max(1, replies // 3))  # full after a third, so that replacement is measured too
+    settings = Settings(buffer_capacity=max(1, replies // 3))  # full after a third, so that replacement is measured too
     generating, observing, tokens = [], [], 0
     with tempfile.TemporaryDirectory() as home, Runtime(Path(home), model, settings, sequences=1) as runtime:
         for number, exchange in enumerate(exchanges):
+
             def chat(number=number, exchange=exchange):
                 return runtime.model.chat(
-                    conversation(exchange.question), max_tokens=64, temperature=0.7, top_p=0.9, seed=number)
+                    conversation(exchange.question), max_tokens=64, temperature=0.7, top_p=0.9, seed=number
+                )
 
             reply, seconds = timed(chat)
             generating.append(seconds)
             tokens += len(reply.tokens)
             observing.append(timed(runtime.observe, exchange.question, reply)[1])
     return {
-        "replies": len(generating), "reply_tokens": tokens,
-        "reply_ms": round(1e3 * median(generating), 1), "observe_ms": round(1e3 * median(observing), 2),
+        "replies": len(generating),
+        "reply_tokens": tokens,
+        "reply_ms": round(1e3 * median(generating), 1),
+        "observe_ms": round(1e3 * median(observing), 2),
         "observe_share": round(sum(observing) / sum(generating), 4),
     }
 

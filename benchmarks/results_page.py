@@ -7,7 +7,9 @@ project's README, against the same files.
 import argparse
 import json
 from pathlib import Path
+from statistics import mean
 
+import evidence
 from common import RESULTS, TRAINING_SIDES
 from selection.tables import comparison
 
@@ -18,15 +20,25 @@ def table(head: list[str], rows: list[list]) -> list[str]:
     ]
 
 
+def demo(found: dict) -> list[str]:
+    return [evidence.demo_table(), "", evidence.demo_time()]
+
+
 def train_speed(found: dict) -> list[str]:
     rows = []
     for case, sides in found["cases"].items():
         for side, facts in sides.items():
             if isinstance(facts, dict):
-                rows.append([
-                    case, TRAINING_SIDES[side], f"{facts['seconds']:.2f}", f"{facts['tokens_per_second']:.0f}",
-                    f"{facts['peak_mb']:,}", f"{facts['ours_is_faster_by']:.2f}",
-                ])
+                rows.append(
+                    [
+                        case,
+                        TRAINING_SIDES[side],
+                        f"{facts['seconds']:.2f}",
+                        f"{facts['tokens_per_second']:.0f}",
+                        f"{facts['peak_mb']:,}",
+                        f"{facts['ours_is_faster_by']:.2f}",
+                    ]
+                )
     return table(["row", "side", "s a step", "tokens/s", "peak MB", "times as long as idletune"], rows)
 
 
@@ -53,31 +65,104 @@ def train_growth(found: dict) -> list[str]:
 
 
 def train_resume(found: dict) -> list[str]:
-    return [f"{found['bit_identical']} of {found['kills']} killed trainings resumed to the same bits; at most "
-            f"{found['most_steps_lost']} micro-step lost."]
+    return [
+        f"{found['bit_identical']} of {found['kills']} killed trainings resumed to the same bits; at most "
+        f"{found['most_steps_lost']} micro-step lost."
+    ]
 
 
 def train_qvac(found: dict) -> list[str]:
-    rows = [[name, f"{found[side]['seconds']:.2f}", f"{found[side]['peak_mb']:,}"]
-            for name, side in (("idletune", "ours"), ("QVAC", "qvac"))]
+    rows = [
+        [name, f"{found[side]['seconds']:.2f}", f"{found[side]['peak_mb']:,}"]
+        for name, side in (("idletune", "ours"), ("QVAC", "qvac"))
+    ]
     said = f"Rows of {found['row_tokens']} tokens of {found['model']}: {found['faster_by']}x as fast."
     return [said, "", *table(["side", "s a step", "peak MB"], rows)]
 
 
 def selection(found: dict) -> list[str]:
-    lines = [f"{found['cells']} of {found['of']} cells so far; the page of every policy says what the columns are.", "",
-             comparison(found["compared"]), ""]
+    lines = [
+        f"{found['cells']} of {found['of']} cells so far; the page of every policy says what the columns are.",
+        "",
+        comparison(found["compared"]),
+        "",
+    ]
     if found["fresh_compared"]:
         lines += ["On streams that no setting was chosen on:", "", comparison(found["fresh_compared"]), ""]
     return [*lines, "![the same](selection-compared.png)", "", "![gains of all policies](selection.png)"]
 
 
+def retrieval(found: dict) -> list[str]:
+    return [evidence.retrieval_table(found)]
+
+
+def taps(found: dict) -> list[str]:
+    return [evidence.taps_table(found)]
+
+
+def memory(found: dict) -> list[str]:
+    """Recall of each data set, then answers and choices."""
+    parts = [part for name, part in found.items() if name != "machine" and "recall" in part]
+    lines = [evidence.recall_table(found)] if parts else []
+    return [*lines, "", evidence.memory_sentence(found)]
+
+
 def faults(found: dict) -> list[str]:
     kinds = {"kills": "SIGKILL", "torn_writes": "torn write", "disk_full": "full disk"}
-    keys = ["faults", "answers_acknowledged", "answers_lost", "half_adapters", "other_problems", "resumed_bit_for_bit",
-            "trainings_interrupted", "startup_ms_longest"]
+    keys = [
+        "faults",
+        "answers_acknowledged",
+        "answers_lost",
+        "half_adapters",
+        "other_problems",
+        "resumed_bit_for_bit",
+        "trainings_interrupted",
+        "startup_ms_longest",
+    ]
     rows = [[name, *(found[kind][key] for key in keys)] for kind, name in kinds.items()]
     return table(["fault", *(key.replace("_", " ") for key in keys)], rows)
+
+
+def attack(found: dict) -> list[str]:
+    """The parts of the attack, and what each met how often."""
+    parts = {name: part for name, part in found.items() if isinstance(part, dict) and "cases" in part}
+    rows = [
+        [name.replace("_", " "), part["cases"], part["of"], part["problems"], f"{part['seconds']:.0f}"]
+        for name, part in parts.items()
+    ]
+    lines = table(["part", "cases", "of", "promises broken", "s"], rows)
+    for name, part in parts.items():
+        met = ", ".join(f"{count:,} {outcome}" for outcome, count in part["outcomes"].items())
+        lines += ["", f"- {name.replace('_', ' ')}: {met}."]
+        lines += [f"  - broken: {example}" for example in part["examples"]]
+    return lines
+
+
+def import_worth(found: dict) -> list[str]:
+    return [evidence.import_table()]
+
+
+def http_cost(found: dict) -> list[str]:
+    rows = [
+        [name, side["tokens_a_second"]["process"], side["tokens_a_second"]["http"], f"{side['share']:.3f}"]
+        for name, side in found["speeds"].items()
+    ]
+    lines = table(["threads", "tokens/s in the process", "tokens/s over HTTP", "share"], rows)
+    start, of = found["start_s"], f"{found['chats']} pairs of answers of {found['tokens']} tokens"
+    said = (
+        f"from its start the page is there after {start['page']:.2f} s, the model answers after {start['model']:.2f} s."
+    )
+    return [*lines, "", f"Medians of {of}; the share is the median of the pairs' quotients. {said.capitalize()}"]
+
+
+def http_malformed(found: dict) -> list[str]:
+    rows = [
+        [status if status != "0" else "none in 0.25 s", f"{count:,}"] for status, count in found["statuses"].items()
+    ]
+    memory = ", ".join(map(str, found["memory_mb"]))
+    said = f"Of {found['requests']:,} requests {found['server_errors']} got a 5xx, {found['tracebacks']} left a"
+    held = f"traceback. The server's memory after each tenth of them, in MB: {memory}."
+    return [f"{said} {held}", "", *table(["status", "requests"], rows)]
 
 
 def facts(found: dict) -> list[str]:
@@ -92,19 +177,115 @@ def facts(found: dict) -> list[str]:
     return table(["", ""], rows)
 
 
+def page_opening(found: dict) -> list[str]:
+    rows = [
+        [name, f"{found[name]['median_ms']} ms", f"{found[name]['p95_ms']} ms", f"{found[name]['bytes'] / 1000:.1f} kB"]
+        for name in ("first", "later")
+    ]
+    return table(["opening", "median until one can write", "95%", "over the wire"], rows)
+
+
+def scale(found: dict) -> list[str]:
+    return [evidence.scale_table()]
+
+
+def scale_frozen(found: dict) -> list[str]:
+    return [evidence.scale_frozen_sentences()]
+
+
+def int8_kills(found: dict) -> list[str]:
+    did = ", ".join(f"{what} {count}" for what, count in found["did"].items())
+    return [f"{found['bit_identical']} of {found['runs']} runs ended at the same bits; {found['kills']} kills: {did}."]
+
+
+def busy_neighbours(found: dict) -> list[str]:
+    rows = [
+        [work, n, side, f"{one['seconds']:.2f}", f"{one['of_fair_share']:.2f}"]
+        for work, by_neighbours in found["works"].items()
+        for n, sides in by_neighbours.items()
+        for side, one in sides.items()
+    ]
+    return table(["work", "busy neighbours", "threads", "seconds", "of the fair share"], rows)
+
+
+def adapter_forms(found: dict) -> list[str]:
+    rows = [
+        [model, form, f"{one['parameters']:,}", f"{one['state_mb']:.0f}", f"{falls:.4f}", str(len(streams))]
+        for model, of_model in found.items()
+        if model != "machine"
+        for form, streams in of_model["forms"].items()
+        for one in [next(iter(streams.values()))]
+        for falls in [mean(each["before"] - each["after"] for each in streams.values())]
+    ]
+    head = ["model", "form", "parameters", "MB with optimizer", "loss falls by, nats per token", "streams"]
+    return table(head, rows)
+
+
+def full_size(found: dict) -> list[str]:
+    return [evidence.full_size_table()]
+
+
 # file: (title, command, its table)
+def fleet(found: dict) -> list[str]:
+    fleets = {cell["key"]: cell for cell in found["cells"] if cell["kind"] == "fleet"}
+    rows = [
+        [
+            row["dataset"],
+            fleet_told(fleets[row["fleet"]]),
+            row["own"],
+            row["users"],
+            *(f"{row[name]:.3f}" for name in ("from_nothing", "from_fleet")),
+            f"{row['difference']:+.3f}",
+        ]
+        for row in found["table"]
+    ]
+    head = ["data", "fleet", "own answers", "users outside", "from nothing", "from the fleet", "difference"]
+    note = "Mean held-out loss in nats per token of 16 exchanges of each user; phones of a fleet give 16 answers each."
+    return [*table(head, rows), "", note]
+
+
+def fleet_told(cell: dict) -> str:
+    noise = (
+        f"epsilon {cell['epsilon']:g}{' of the average' if cell['of_average'] else ''}"
+        if cell["epsilon"]
+        else "no noise"
+    )
+    poisoned = f", {cell['poisoned']} poisoned" if cell["poisoned"] else ""
+    rounds = f"{cell['rounds']} round{'s' * (cell['rounds'] > 1)}"
+    return f"{cell['phones']} phones, {rounds}, {noise}{poisoned}, {cell['form']} adapter, seed {cell['seed']}"
+
+
 SECTIONS = {
+    "demo": ("The demo", "make bench-demo", demo),
     "train_speed": ("Training beside torch + PEFT", "make bench-train", train_speed),
     "train_quality": ("What it learns, beside torch + PEFT", "make bench-train", train_quality),
     "train_profile": ("Where a step's time goes, under ONNX Runtime's profiler", "make bench-train", train_profile),
     "train_growth": ("Growth with layers and tokens, a 1B model's blocks", "make bench-train", train_growth),
     "train_resume": ("Trainings killed and resumed", "make bench-train", train_resume),
     "train_qvac": ("A step beside QVAC", "make bench-qvac", train_qvac),
+    "scale": ("Models of phone size beside torch + PEFT", "make bench-scale", scale),
+    "full_size": ("Families at the size of their real models", "make bench-full-size", full_size),
+    "scale_frozen": ("Frozen layers in int8", "make bench-scale-frozen", scale_frozen),
+    "int8_kills": ("Kills while int8 files are made and used", "make bench-int8-kills", int8_kills),
+    "busy_neighbours": ("Beside busy programs", "make bench-neighbours", busy_neighbours),
+    "adapter_forms": ("Forms of an adapter", "make bench-adapter-forms", adapter_forms),
     "selection": ("Selection and retrieval: [every policy](selection.md)", "make bench-selection", selection),
+    "fleet": ("What a fleet is worth to a user outside of it", "make bench-fleet", fleet),
+    "import_worth": ("What an imported past is worth", "make bench-import", import_worth),
+    "import_speed": ("Reading large exports", "make bench-import", facts),
+    "fuzz_imports": ("Mutated files of conversations", "make bench-import", facts),
+    "retrieval": ("Retrieval by words beside retrieval by embeddings", "make bench-retrieval", retrieval),
+    "taps": ("Taps beside typed answers", "make bench-taps", taps),
+    "memory": ("Does a question find what was told?", "make bench-memory", memory),
+    "first_token": ("The wait for the first token with retrieval", "make bench-first-token", facts),
     "observe_cost": ("What looking at an exchange costs", "make bench-observe", facts),
     "faults": ("Kills, torn writes, full disks", "make bench-faults", faults),
+    "attack": ("The promises under attack", "make attack", attack),
     "fuzz_windows": ("Wrong device states, hostile replies", "make bench-fuzz", facts),
     "rpc_cost": ("The dispatcher", "make bench-rpc", facts),
+    "http_cost": ("The HTTP server", "make bench-http", http_cost),
+    "http_malformed": ("Malformed HTTP requests", "make fuzz-http", http_malformed),
+    "page": ("Opening the page in Chromium", "make bench-page", page_opening),
     "bridge_cost": ("Java, JNI and C beside Python", "make bench-bridge", facts),
     "binding_cost": ("ONNX Runtime's C library beside its Python package", "make bench-bridge", facts),
     "fuzz_bridge": ("Calls of every kind under AddressSanitizer", "make fuzz-bridge", facts),

@@ -20,12 +20,23 @@ from common import write_results
 from idletune.rpc import Dispatcher
 
 SETTINGS = {
-    "quiet_from": 0, "quiet_until": 0, "daily_limit": 100, "state_source": "host", "window_from": 0, "window_until": 0,
-    "window_reserve_mb": 0, "window_disk_mb": 0, "slice_rest_minutes": 0, "slices_a_day": 100_000, "paraphrases": 1,
-    "epochs": 20, "reply_tokens": 64,
+    "quiet_from": 0,
+    "quiet_until": 0,
+    "daily_limit": 100,
+    "state_source": "host",
+    "window_from": 0,
+    "window_until": 0,
+    "window_reserve_mb": 0,
+    "window_disk_mb": 0,
+    "slice_rest_minutes": 0,
+    "slices_a_day": 100_000,
+    "paraphrases": 1,
+    "epochs": 20,
+    "reply_tokens": 64,
 }
 CHARGING = {"plugged": True, "percentage": 90, "temperature_c": 25}
 CALLS = 2000
+BETTER = "Right then, toast half of them."
 
 
 class Host:
@@ -53,7 +64,7 @@ def microseconds_a_call(host: Host, method: str) -> float:
 
 def chat_speeds(host: Host, chats: int) -> dict:
     """Tokens a second of a reply, on one thread: by the dispatcher with a reader of its events, by the runtime."""
-    runtime, over = host.dispatcher.session.opened(), threading.Event()
+    runtime, over = host.dispatcher.shared.opened(), threading.Event()
     reader = threading.Thread(target=lambda: [host.dispatcher.next_event(0.1) for _ in iter(over.is_set, True)])
     reader.start()
     speeds = {"rpc": [], "python": []}
@@ -65,7 +76,7 @@ def chat_speeds(host: Host, chats: int) -> dict:
             if way == "rpc":
                 tokens = host.call("chat", text=question, stream=True)["tokens"]
             else:
-                reply = host.dispatcher.session.compute(lambda: runtime.chat(question, on_text=lambda text: None))
+                reply = host.dispatcher.shared.compute(lambda: runtime.chat(question, on_text=lambda text: None))
                 tokens = len(reply.tokens)
             speeds[way].append(tokens / (time.perf_counter() - start))
     over.set()
@@ -78,7 +89,7 @@ def seconds_waited(host: Host, waits: int) -> list[float]:
     for number in range(10):
         host.call("observe", question=f"What do I do with {number} old loaves?", response="Eat them with butter.")
     while due := host.call("prompts")["prompts"]:
-        host.call("answer", prompt_id=due[0]["id"], verdict="edit", text="Right then, toast half of them.")
+        host.call("answer", prompt_id=due[0]["id"], shown=due[0]["shown"], verdict="edit", text=BETTER)
     rng, found = random.Random(0), []
     while len(found) < waits:
         host.call("device_state", state=CHARGING)
@@ -87,7 +98,7 @@ def seconds_waited(host: Host, waits: int) -> list[float]:
         time.sleep(rng.uniform(0.5, 10))
         if slice.is_alive():
             start = time.perf_counter()
-            with host.dispatcher.session.model():
+            with host.dispatcher.shared.model():
                 found.append(time.perf_counter() - start)
         slice.join()
     return found
@@ -101,8 +112,11 @@ def measure(model: Path, waits: int, chats: int) -> dict:
         speeds, found = chat_speeds(host, chats), seconds_waited(host, waits)
         host.dispatcher.close()
     return {
-        "call_us": calls, "chat_tokens_a_second": speeds, "streamed_share": round(speeds["rpc"] / speeds["python"], 3),
-        "waits": waits, "wait_s": {"median": round(median(found), 2), "longest": round(max(found), 2)},
+        "call_us": calls,
+        "chat_tokens_a_second": speeds,
+        "streamed_share": round(speeds["rpc"] / speeds["python"], 3),
+        "waits": waits,
+        "wait_s": {"median": round(median(found), 2), "longest": round(max(found), 2)},
     }
 
 

@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import time
+from importlib.resources import files
 from pathlib import Path
 
 from common import RESULTS, machine, make_layers, write_results
@@ -27,14 +28,19 @@ CELLS = RESULTS / "selection_cells.jsonl"
 
 def done_cells() -> dict[str, dict]:
     """Results by the cell's key."""
-    if not CELLS.is_file():
-        return {}
-    found = [_parsed(line) for line in CELLS.read_text(encoding="utf-8").splitlines()]
-    return {cell["key"]: cell for cell in found if cell}
+    return {cell["key"]: cell for cell in done_lines(CELLS)}
+
+
+def done_lines(path: Path) -> list[dict]:
+    """The objects of a file of results, one a line; none where there is no file."""
+    if not path.is_file():
+        return []
+    found = [_parsed(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [each for each in found if each]
 
 
 def _parsed(line: str) -> dict | None:
-    """A cell's line; None for one that a kill has cut."""
+    """A line; None for one that a kill has cut."""
     try:
         return json.loads(line)
     except ValueError:
@@ -55,8 +61,8 @@ def run(cells: list[Cell], model_path: Path, data: Path, threads: int, seconds: 
     RESULTS.mkdir(exist_ok=True)
     end_last_line(CELLS)
     with BaseModel(model_path, context_tokens=1024, sequences=8, threads=threads) as model:
-        probe_text = (Path(__file__).parents[1] / "device" / "data" / "general_probe.txt").read_text(encoding="utf-8")
-        probe = [model.encode_text(part, longest=96) for part in probe_text.split("\n\n") if part.strip()]
+        probe_text = (files("idletune") / "data" / "general_probe.txt").read_text(encoding="utf-8")
+        probe = [model.encode_text(part, max_tokens=96) for part in probe_text.split("\n\n") if part.strip()]
         bench, streams = Bench(model, lambda s: make_layers(model_path, LONGEST, 1500, threads, s)[0], probe), {}
         with Progress("cells", len(todo)) as bar, open(CELLS, "a", encoding="utf-8") as out:
             for number, cell in enumerate(todo):

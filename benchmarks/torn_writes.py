@@ -65,7 +65,9 @@ def tear_unfinished_file(home: Path, _: str, chance: random.Random) -> bool:
 
 
 TEARS = {
-    "log tail": tear_log_tail, "database page": tear_database_page, "file being written": tear_unfinished_file,
+    "log tail": tear_log_tail,
+    "database page": tear_database_page,
+    "file being written": tear_unfinished_file,
 }
 
 

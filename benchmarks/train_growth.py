@@ -13,16 +13,23 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 
 import numpy as np
 from common import make_layers, peak_mb, random_examples, write_results
-from idletune.training.shape import LINEARS, BlockShape
 
-SHAPE = BlockShape("llama", 2048, 8192, 32, 8, 64, 1e-5)
-VOCABULARY = 4096
+HIDDEN, FEED_FORWARD, HEADS, KV_HEADS, VOCABULARY = 2048, 8192, 32, 8, 4096
+KV_WIDTH = HIDDEN // HEADS * KV_HEADS
+LINEARS = {
+    "attn_q": (HIDDEN, HIDDEN),
+    "attn_k": (KV_WIDTH, HIDDEN),
+    "attn_v": (KV_WIDTH, HIDDEN),
+    "attn_output": (HIDDEN, HIDDEN),
+    "ffn_gate": (FEED_FORWARD, HIDDEN),
+    "ffn_up": (FEED_FORWARD, HIDDEN),
+    "ffn_down": (HIDDEN, FEED_FORWARD),
+}
 POINTS = [(layers, 64) for layers in (2, 4, 8, 16, 32)] + [(4, tokens) for tokens in (128, 256)]
 
 
@@ -31,25 +38,25 @@ def write_model(path: Path, layers: int) -> None:
     import gguf
 
     rng, writer = np.random.default_rng(0), gguf.GGUFWriter(path, "llama")
-    writer.add_embedding_length(SHAPE.hidden)
+    writer.add_embedding_length(HIDDEN)
     writer.add_block_count(layers)
-    writer.add_feed_forward_length(SHAPE.feed_forward)
-    writer.add_head_count(SHAPE.heads)
-    writer.add_head_count_kv(SHAPE.kv_heads)
-    writer.add_layer_norm_rms_eps(SHAPE.rms_eps)
+    writer.add_feed_forward_length(FEED_FORWARD)
+    writer.add_head_count(HEADS)
+    writer.add_head_count_kv(KV_HEADS)
+    writer.add_layer_norm_rms_eps(1e-5)
 
     def add(name, rows, columns):
         blocks = rng.integers(0, 256, (rows, columns // 32, 18), dtype=np.uint8)
         blocks[:, :, :2] = np.float16(0.02 / 8).reshape(1).view(np.uint8)
         writer.add_tensor(name, blocks.reshape(rows, -1), raw_dtype=gguf.GGMLQuantizationType.Q4_0)
 
-    add("token_embd.weight", VOCABULARY, SHAPE.hidden)
-    writer.add_tensor("output_norm.weight", np.ones(SHAPE.hidden, np.float32))
+    add("token_embd.weight", VOCABULARY, HIDDEN)
+    writer.add_tensor("output_norm.weight", np.ones(HIDDEN, np.float32))
     for n in range(layers):
-        for name in LINEARS:
-            add(f"blk.{n}.{name}.weight", *SHAPE.linear_shapes()[name])
+        for name, size in LINEARS.items():
+            add(f"blk.{n}.{name}.weight", *size)
         for name in ("attn_norm", "ffn_norm"):
-            writer.add_tensor(f"blk.{n}.{name}.weight", np.ones(SHAPE.hidden, np.float32))
+            writer.add_tensor(f"blk.{n}.{name}.weight", np.ones(HIDDEN, np.float32))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -58,26 +65,20 @@ def write_model(path: Path, layers: int) -> None:
 
 def measure(model: Path, tokens: int, threads: int) -> dict:
     from idletune.errors import UsageError
-    from idletune.training.rows import make_row
+    from idletune.training.packing import pack
 
     try:
         make_layers(model, tokens, 1, threads)
     except UsageError as error:  # which names the smallest budget
         least = int(str(error).split("at least ")[1].split()[0])
     layers, _ = make_layers(model, tokens, least, threads)
-    row, gradient = make_row(random_examples([tokens], VOCABULARY)), np.zeros(layers.lora.size, np.float32)
+    row, gradient = pack(random_examples([tokens], VOCABULARY)), np.zeros(layers.lora.size, np.float32)
     seconds = []
     for _ in range(4):
         start = time.perf_counter()
         layers.gradients(row, gradient, 1.0)
         seconds.append(time.perf_counter() - start)
     return {"seconds": round(median(seconds[1:]), 3), "peak_mb": round(peak_mb()), "budget_mb": least}
-
-
-def export_graphs(folder: Path) -> None:
-    from idletune_export.training_graphs import export_training_graphs
-
-    export_training_graphs(SHAPE, folder, ["attention"])
 
 
 def main() -> None:
@@ -90,7 +91,6 @@ def main() -> None:
     found = []
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
-        export_graphs(folder / "training")
         for layers, tokens in POINTS:
             write_model(folder / "model.gguf", layers)
             command = [sys.executable, __file__, "--worker", str(folder / "model.gguf"), str(tokens)]
@@ -99,7 +99,7 @@ def main() -> None:
             found.append({"layers": layers, "tokens": tokens, **result})
             measured = f"{result['seconds']:7.2f} s a step, peak {result['peak_mb']} MB"
             print(f"{layers:3} layers, {tokens:4} tokens: {measured}", flush=True)
-    write_results("train_growth", {"block": asdict(SHAPE), "points": found})
+    write_results("train_growth", {"block": LINEARS, "points": found})
 
 
 if __name__ == "__main__":

@@ -16,16 +16,16 @@ from pathlib import Path
 
 import numpy as np
 from common import make_layers, random_examples, write_results
-from idletune.model import onnx_session
-from idletune.training.rows import make_row
+from idletune.onnx_runtime import session
+from idletune.training.packing import pack
 
-ONCE = ("unpack", "int8-quantize_weights", "int8-product")  # graphs that prepare the weights, in the first step alone
+ONCE = ("graphs-", "int8-product")  # graphs that prepare the weights, in the first step alone
 HEAD = ("head_", "int8-gather", "int8-quantize_tokens")  # what the names of the head's graphs hold
 PRODUCTS = ("MatMul", "FusedMatMul", "Gemm")
 TOKENS = (256, 512)
 
 
-class Profiled(onnx_session.ort.InferenceSession):
+class Profiled(session.ort.InferenceSession):
     """Sessions that write down what each kernel takes; the files go to `folder`."""
 
     folder = ""
@@ -56,14 +56,14 @@ def purpose(kernel: str, shapes: list[list[int]], head: bool, rank: int) -> str:
 def profile(model: Path, tokens: int, steps: int, threads: int) -> dict:
     """Milliseconds a step by purpose."""
     layers, plan = make_layers(model, tokens, 1500, threads)
-    row, gradient = make_row(random_examples([tokens], layers.shape.vocabulary)), np.zeros(layers.lora.size, np.float32)
+    row, gradient = pack(random_examples([tokens], layers.shape.vocabulary)), np.zeros(layers.lora.size, np.float32)
     start = time.perf_counter()
     for _ in range(steps):
         layers.gradients(row, gradient, 1e-3)
     wall = 1e3 * (time.perf_counter() - start) / steps
     took = defaultdict(float)
-    for session in Profiled.opened:
-        path = session.end_profiling()
+    for opened in Profiled.opened:
+        path = opened.end_profiling()
         name = Path(path).name
         if name.startswith(ONCE):
             continue
@@ -84,7 +84,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--model", type=Path, default=Path(os.environ.get("IDLETUNE_MODEL", "")))
     arguments = parser.parse_args()
-    onnx_session.ort.InferenceSession = Profiled
+    session.ort.InferenceSession = Profiled
     with tempfile.TemporaryDirectory() as Profiled.folder:
         cases = {tokens: profile(arguments.model, tokens, arguments.steps, arguments.threads) for tokens in TOKENS}
     for tokens, found in cases.items():

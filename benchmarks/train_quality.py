@@ -15,14 +15,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from common import make_layers, write_results
-from idletune.dialogue import read_exchanges
+from idletune.chat_files import read_exchanges
+from idletune.formats.gguf_file import GgufFile
+from idletune.formats.model_shape import ModelShape
 from idletune.model.base_model import BaseModel
-from idletune.model.gguf_file import GgufFile
 from idletune.progress import Progress
 from idletune.settings import Settings
 from idletune.training.lora import Lora
 from idletune.training.optimizer import cosine
-from idletune.training.shape import ModelShape
 from idletune.training.trainer import Trainer
 from idletune_export.hugging_face_folder import load_gguf_model
 from idletune_export.peft_model import with_peft
@@ -32,19 +32,19 @@ def encoded(model: Path, sets: int):
     """Training and held-out examples of the demo's stream."""
     exchanges = read_exchanges(files("idletune") / "data" / "demo_stream.jsonl")
     with BaseModel(model, context_tokens=512) as base:
-        made = [base.encode_exchange(e.question, e.response, longest=256) for e in exchanges]
+        made = [base.encode_exchange(e.question, e.response, max_tokens=256) for e in exchanges]
     return made[:sets], made[-30:]
 
 
 def ours(model: Path, training, held_out, settings: Settings) -> dict:
-    layers, _ = make_layers(model, settings.row_tokens, 1500, settings.threads, settings)
+    layers, _ = make_layers(model, settings.sequence_tokens, 1500, settings.threads, settings)
     trainer = Trainer(layers, training, settings)
     before = trainer.evaluate(held_out)
-    with Progress("idletune", len(trainer.rows)) as bar:
+    with Progress("idletune", len(trainer.sequences)) as bar:
         outcome = trainer.run(progress=bar)
     after = trainer.evaluate(held_out)
     losses = {"before": before[0] / before[1], "after": after[0] / after[1]}
-    return {**losses, "training": outcome.losses, "seconds": outcome.seconds, "rows": trainer.rows}
+    return {**losses, "training": outcome.losses, "seconds": outcome.seconds, "rows": trainer.sequences}
 
 
 def theirs(model: Path, training, held_out, settings: Settings, rows) -> dict:
@@ -72,7 +72,7 @@ def theirs(model: Path, training, held_out, settings: Settings, rows) -> dict:
             optimizer.zero_grad()
             loss = sum(loss_of(training[i]) for i in row) / sum((training[i].labels >= 0).sum() for i in row)
             loss.backward()
-            torch.nn.utils.clip_grad_norm_(parameters, settings.clip_norm)
+            torch.nn.utils.clip_grad_norm_(parameters, settings.max_grad_norm)
             optimizer.step()
             losses.append(loss.item())
             bar(step + 1)
@@ -86,7 +86,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--model", type=Path, default=Path(os.environ.get("IDLETUNE_MODEL", "")))
     arguments = parser.parse_args()
-    as_it_comes = Settings(epochs=arguments.epochs, least_steps=0, threads=arguments.threads)
+    as_it_comes = Settings(epochs=arguments.epochs, min_steps=0, threads=arguments.threads)
     settings = replace(as_it_comes, targets="q,k,v,o", rank=8, alpha=16.0, top_share=1.0, learning_rate=5e-4)
     training, held_out = encoded(arguments.model, arguments.sets)
     mine = ours(arguments.model, training, held_out, settings)

@@ -66,10 +66,10 @@ def peak_of_children(pid: int) -> float:
 def ours(model: Path, text: str, rows: int, threads: int, memory_mb: int) -> dict:
     """The same rows here; every step updates the adapter."""
     import numpy as np
+    from idletune.examples import labelled_example
     from idletune.model.base_model import BaseModel
-    from idletune.model.chat_template import labelled
     from idletune.training.optimizer import AdamW
-    from idletune.training.rows import make_row
+    from idletune.training.packing import pack
 
     with BaseModel(model, context_tokens=256, threads=threads) as base:
         tokens = base.tokenize(text)
@@ -77,7 +77,7 @@ def ours(model: Path, text: str, rows: int, threads: int, memory_mb: int) -> dic
     optimizer, seconds, losses = AdamW(layers.lora.size), [], []
     for number in range(rows):
         start = time.monotonic()
-        row = make_row([labelled(tokens[number * ROW_TOKENS :][:ROW_TOKENS], start=1)])
+        row = pack([labelled_example(tokens[number * ROW_TOKENS :][:ROW_TOKENS], start=1)])
         gradient = np.zeros(layers.lora.size, np.float32)
         total, count = layers.gradients(row, gradient, 1 / (ROW_TOKENS - 1))
         optimizer.update(layers.lora.flat, gradient, 1e-4)

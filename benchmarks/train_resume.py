@@ -27,12 +27,19 @@ def train(model: Path, checkpoint: Path) -> None:
     from idletune.training.trainer import Trainer
 
     settings = Settings(
-        epochs=2, least_steps=0, row_tokens=64, threads=1, dropout=0.1, accumulate=2, rank=8, top_share=4 / 30
+        epochs=2,
+        min_steps=0,
+        sequence_tokens=64,
+        threads=1,
+        dropout=0.1,
+        gradient_accumulation_steps=2,
+        rank=8,
+        top_share=4 / 30,
     )
     layers, _ = make_layers(model, 64, 1500, 1, settings)
     trainer = Trainer(layers, random_examples(LENGTHS, layers.shape.vocabulary), settings, checkpoint)
     print("resumed" if trainer.resume() else "started", trainer.done, flush=True)
-    trainer.run(every=0.0, progress=lambda done, note: print("step", done, flush=True))
+    trainer.run(checkpoint_seconds=0.0, progress=lambda done, note: print("step", done, flush=True))
     print(hashlib.sha256(trainer.lora.flat.tobytes()).hexdigest(), flush=True)
 
 

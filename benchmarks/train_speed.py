@@ -24,21 +24,24 @@ from statistics import median
 
 import numpy as np
 from common import TRAINING_SIDES, machine, make_layers, peak_mb, random_examples, start_peak, write_results
-from idletune.training.rows import Example
+from idletune.examples import Example
 from results_page import train_speed as page_table
 
 CASES = {
-    "256, one set": (256, False), "512, one set": (512, False), "256, story": (256, True), "512, story": (512, True),
+    "256, one set": (256, False),
+    "512, one set": (512, False),
+    "256, story": (256, True),
+    "512, story": (512, True),
 }
 PLENTY_MB = 1500
 WARMING = 2  # steps that warm caches and allocators, and are not counted
 PAUSE = 0.5  # seconds between two sides: idle threads go on spinning for a while, and would take a core
-STORY = Path(__file__).parents[1] / "device" / "data" / "demo_stream.jsonl"
+STORY = Path(__file__).parents[1] / "device" / "idletune" / "data" / "demo_stream.jsonl"
 
 
 def case_examples(case: str, model: Path) -> list[Example]:
     """The case's sets, of as many tokens as it says (sets of the story: as many as fit)."""
-    from idletune.dialogue import read_exchanges
+    from idletune.chat_files import read_exchanges
     from idletune.model.base_model import BaseModel
 
     tokens, story = CASES[case]
@@ -51,8 +54,7 @@ def case_examples(case: str, model: Path) -> list[Example]:
 
 
 def worker(side: str, rows: Path, model: Path, threads: int) -> None:
-    """Takes a step for every line on standard input; prints seconds and, of the steps after WARMING, peak memory in MB.
-    """
+    """Takes a step for every line on standard input; prints seconds and, after WARMING, peak memory in MB."""
     with np.load(rows) as kept:
         ends = np.cumsum(kept["lengths"])[:-1]
         sets = [Example(*pair) for pair in zip(np.split(kept["tokens"], ends), np.split(kept["labels"], ends))]
@@ -72,11 +74,11 @@ def worker(side: str, rows: Path, model: Path, threads: int) -> None:
 def our_step(side: str, sets: list[Example], model: Path, threads: int):
     from idletune.errors import UsageError
     from idletune.settings import Settings
-    from idletune.training.activations import ActivationCache
+    from idletune.training.activation_cache import ActivationCache
     from idletune.training.optimizer import AdamW
-    from idletune.training.rows import make_row
+    from idletune.training.packing import pack
 
-    tokens, budget = len(make_row(sets).tokens), PLENTY_MB
+    tokens, budget = len(pack(sets).tokens), PLENTY_MB
     if side == "ours_small":
         try:
             make_layers(model, tokens, 1, threads)
@@ -89,14 +91,14 @@ def our_step(side: str, sets: list[Example], model: Path, threads: int):
 
     def row_of_sets():
         if not lora.first:
-            return make_row(sets)
+            return pack(sets)
         if not caches or side == "default_first":
             caches[:] = [ActivationCache(layers, sets, tokens)]
-        return make_row(sets, [caches[0].of(i) for i in range(len(sets))])
+        return pack(sets, [caches[0].of(i) for i in range(len(sets))])
 
     def step() -> float:
         row, gradient = row_of_sets(), np.zeros(lora.size, np.float32)
-        loss, count = layers.gradients(row, gradient, 1 / len(row.labelled))
+        loss, count = layers.gradients(row, gradient, 1 / len(row.labelled_positions))
         optimizer.update(lora.flat, gradient, 1e-4)
         return loss / count
 
@@ -105,9 +107,9 @@ def our_step(side: str, sets: list[Example], model: Path, threads: int):
 
 def gemm_step(side: str, sets: list[Example], model: Path, threads: int):
     """Forward and backward products of all layers and the head (on labelled positions), from resident weights."""
-    from idletune.model.gguf_file import GgufFile
-    from idletune.model.onnx_session import open_session
-    from idletune.training.shape import ModelShape
+    from idletune.formats.gguf_file import GgufFile
+    from idletune.formats.model_shape import ModelShape
+    from idletune.onnx_runtime.session import open_session
     from onnx import TensorProto, helper
 
     shape = ModelShape.of(GgufFile(model))
@@ -122,7 +124,7 @@ def gemm_step(side: str, sets: list[Example], model: Path, threads: int):
         return lambda: session.run(None, feeds)
 
     tokens, labelled = sum(len(e.tokens) for e in sets), sum(int((e.labels >= 0).sum()) for e in sets)
-    layer = [product(tokens, *pair) for r, c in shape.linear_shapes().values() for pair in ((c, r), (r, c))]
+    layer = [product(tokens, *pair) for r, c in shape.linear_shapes(0).values() for pair in ((c, r), (r, c))]
     part = 4096
     head = [product(labelled, shape.hidden, part), product(labelled, part, shape.hidden)]
 
@@ -140,9 +142,9 @@ def gemm_step(side: str, sets: list[Example], model: Path, threads: int):
 
 def torch_step(side: str, sets: list[Example], path: Path, threads: int):
     import torch
-    from idletune.model.gguf_file import GgufFile
+    from idletune.formats.gguf_file import GgufFile
+    from idletune.formats.model_shape import ModelShape
     from idletune.training.lora import Lora
-    from idletune.training.shape import ModelShape
     from idletune_export.hugging_face_folder import load_gguf_model
     from idletune_export.peft_model import with_peft
 
@@ -214,8 +216,11 @@ class Side:
         counted = self.steps[WARMING:]
         each = [round(step["seconds"], 4) for step in counted]
         return {
-            "seconds": round(median(each), 4), "peak_mb": round(counted[-1]["peak_mb"]), "rounds": each,
-            "first_loss": self.steps[0]["loss"], "last_loss": self.steps[-1]["loss"],
+            "seconds": round(median(each), 4),
+            "peak_mb": round(counted[-1]["peak_mb"]),
+            "rounds": each,
+            "first_loss": self.steps[0]["loss"],
+            "last_loss": self.steps[-1]["loss"],
         }
 
 

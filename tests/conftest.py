@@ -1,43 +1,71 @@
 """Fixtures: the real base model where it is wanted, a tiny random one everywhere else."""
 
 import os
+import re
 import sys
+import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "device" / "training")]
+sys.path[:0] = [str(Path(__file__).parent / folder) for folder in (".", "device/training", "../fleet")]
 
-from exports import Exports  # noqa: E402
+try:
+    os.environ.setdefault("MPLCONFIGDIR", str(Path.home() / ".cache" / "matplotlib"))  # no test has to list all fonts
+except RuntimeError:  # there is no home; rouge-score's nltk does not even start without a folder
+    os.environ.setdefault("NLTK_DATA", tempfile.gettempdir())
+from silent import Silent  # noqa: E402
 from tiny_model import write_tiny_model  # noqa: E402
 
-CONVERSATIONS = Path(__file__).parents[2] / "shared" / "data"
-EXPORTS = Exports()
+CONVERSATIONS = os.environ.get("IDLETUNE_CONVERSATIONS", Path(__file__).parents[2] / "shared" / "data")
+# What `--fast` leaves out: modules that need the export tools, and tests that use one of these fixtures.
+TOOLS = "torch transformers peft onnx onnx_ir spox tokenizers safetensors huggingface_hub".split()
+EXPORT_TOOLS = re.compile(rf"^(?:from|import) (?:{'|'.join(TOOLS)}|reference|families|idletune_export)\b", re.M)
+SLOW_FIXTURES = {"model_path", "silent", "tiny_model_folder", "open_runtime", "opened", "lived_in", "learned"}
+SLOW_FIXTURES |= {"web", "shared", "phone"}  # a server for each test; Termux's programs
+SLOW_FOLDERS = {"android_bridge", "export", "families"}
 
 
-def pytest_collection_modifyitems(items):
-    """The real model last: its threads wait for each other, so the exports beside it should have ended."""
-    items.sort(key=lambda item: ["model_path" in item.fixturenames, "exported" in item.fixturenames])
+def pytest_addoption(parser):
+    parser.addoption("--fast", action="store_true", help="only tests without PyTorch and a real model")
+    parser.addoption("--rest", action="store_true", help="all others")
 
 
-def pytest_collection_finish(session):
-    if any("exported" in getattr(item, "fixturenames", ()) for item in session.items):
-        EXPORTS.start()
+def pytest_configure(config):
+    """The fast tests run where the export tools are not installed; elsewhere it is as if they were not."""
+    if config.getoption("fast"):
+        sys.modules.update(dict.fromkeys(TOOLS))
 
 
-def pytest_sessionfinish():
-    EXPORTS.end()
+def needs_export_tools(path: Path) -> bool:
+    if path.is_dir():
+        return path.name in SLOW_FOLDERS
+    return bool(SLOW_FOLDERS & set(path.parts)) or bool(EXPORT_TOOLS.search(path.read_text(encoding="utf-8")))
 
 
-@pytest.fixture(scope="session")
-def exported():
-    """The folder of a graph export by its name; see exports.py."""
-    return EXPORTS.folder
+def is_fast(item) -> bool:
+    slow = item.get_closest_marker("slow") or SLOW_FIXTURES & set(item.fixturenames)
+    return not slow and not needs_export_tools(item.path)
+
+
+def pytest_ignore_collect(collection_path, config):
+    return config.getoption("fast") and needs_export_tools(collection_path) or None  # without importing it
+
+
+def pytest_collection_modifyitems(config, items):
+    """The real model last, and after it what only waits for processes that began early."""
+    if config.getoption("fast") or config.getoption("rest"):
+        left_out = [item for item in items if is_fast(item) == config.getoption("rest")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]
+    items.sort(key=lambda item: [name in item.fixturenames for name in ("silent", "model_path")])
 
 
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):
     """No test touches the user's own state."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("IDLETUNE_HOME", str(tmp_path / "home"))
     return tmp_path / "home"
 
@@ -52,21 +80,31 @@ def model_path() -> Path:
 
 
 @pytest.fixture(scope="session")
+def silent(tmp_path_factory, tiny_path):
+    """Processes that live a minute longer than their work, without sockets; see silent.py."""
+    (library,) = Path(find_spec("onnxruntime").origin).parent.glob("capi/libonnxruntime.so.*")
+    processes = Silent(tmp_path_factory.mktemp("silent"), tiny_path, str(library))
+    yield processes
+    processes.close()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def begin_early(request):
+    """The processes that only have to be waited for begin with the session."""
+    if any("silent" in item.fixturenames for item in request.session.items):
+        request.getfixturevalue("silent")
+
+
+@pytest.fixture(scope="session")
 def conversations() -> Path:
     """The folder of real conversations; not part of the project."""
-    if not CONVERSATIONS.is_dir():
-        pytest.skip("the conversation files are not here; the README says where the public originals are")
-    return CONVERSATIONS
+    if not Path(CONVERSATIONS).is_dir():
+        pytest.skip(
+            "no conversation files: name their folder in IDLETUNE_CONVERSATIONS (docs/evidence.md says what they are)"
+        )
+    return Path(CONVERSATIONS)
 
 
 @pytest.fixture(scope="session")
 def tiny_path(tmp_path_factory) -> Path:
     return write_tiny_model(tmp_path_factory.mktemp("tiny") / "tiny.gguf")
-
-
-@pytest.fixture(scope="session")
-def tiny_graphs(tmp_path_factory, tiny_path) -> Path:
-    """Training graphs exported for the tiny model's shape."""
-    from reference import make_graphs
-
-    return make_graphs(tiny_path, tmp_path_factory.mktemp("graphs"))

@@ -7,18 +7,53 @@ import json
 import random
 
 ABSURD = (
-    None, True, False, "", "yes", "80", -1, -1e9, 101, 10**30, -214748364.8, 1e308, float("nan"), float("inf"),
-    float("-inf"), [], [80], {}, {"value": 80}, "NaN", 0.1 + 0.2, -0.0, "PLUGGED_-1", "PLUGGED_AC ", "plugged_ac", 3,
+    None,
+    True,
+    False,
+    "",
+    "yes",
+    "80",
+    -1,
+    -1e9,
+    101,
+    10**30,
+    -214748364.8,
+    1e308,
+    float("nan"),
+    float("inf"),
+    float("-inf"),
+    [],
+    [80],
+    {},
+    {"value": 80},
+    "NaN",
+    0.1 + 0.2,
+    -0.0,
+    "PLUGGED_-1",
+    "PLUGGED_AC ",
+    "plugged_ac",
+    3,
     255,
 )
 GOOD = {
-    "plugged": (True,), "percentage": (40, 55.5, 80, 100), "temperature_c": (-5, 0, 25.5, 38, 38.0),
-    "thermal_status": (0, 1, 2), "thermal_headroom": (0, 0.4, 0.99), "idle": (True,),
-    "free_memory_mb": (660, 2000.5, 9000), "free_disk_mb": (200, 5000),
+    "plugged": (True,),
+    "percentage": (40, 55.5, 80, 100),
+    "temperature_c": (-5, 0, 25.5, 38, 38.0),
+    "thermal_status": (0, 1, 2),
+    "thermal_headroom": (0, 0.4, 0.99),
+    "idle": (True,),
+    "free_memory_mb": (400, 2000.5, 9000),
+    "free_disk_mb": (200, 5000),
 }
 BAD = {
-    "plugged": (False,), "percentage": (0, 39, 39.99), "temperature_c": (38.1, 45, 89), "thermal_status": (3, 4, 6),
-    "thermal_headroom": (1.0, 1.5), "idle": (False,), "free_memory_mb": (0, 619), "free_disk_mb": (0, 199.9),
+    "plugged": (False,),
+    "percentage": (0, 39, 39.99),
+    "temperature_c": (38.1, 45, 89),
+    "thermal_status": (3, 4, 6),
+    "thermal_headroom": (1.0, 1.5),
+    "idle": (False,),
+    "free_memory_mb": (0, 399),
+    "free_disk_mb": (0, 199.9),
 }
 NEEDED = ("plugged", "percentage", "temperature_c", "free_memory_mb", "free_disk_mb")
 TERMUX_GOOD = {"plugged": ("PLUGGED_AC", "PLUGGED_USB", "PLUGGED_WIRELESS", "PLUGGED_DOCK")}
@@ -43,6 +78,7 @@ def fuzzed_states(count: int, seed: int = 0):
 
 def opinion(fields: dict, termux: bool) -> bool:
     """By the default settings, with nothing against it but the state; Termux's memory and disk are plenty."""
+
     def number(name, least, most):
         value = fields.get(name)
         return type(value) in (int, float) and value == value and least <= value <= most
@@ -52,7 +88,7 @@ def opinion(fields: dict, termux: bool) -> bool:
     battery = number("percentage", 40, 100) and number("temperature_c", -30, 38)
     if termux:
         return power and battery
-    room = number("free_memory_mb", 660, 1e7) and number("free_disk_mb", 200, 1e9)
+    room = number("free_memory_mb", 400, 1e7) and number("free_disk_mb", 200, 1e9)
     status = fields.get("thermal_status")
     hot = type(status) is int and 3 <= status <= 6 or number("thermal_headroom", 1, 20)
     return power and battery and room and not hot and fields.get("idle") is not False
@@ -86,9 +122,20 @@ def _fields(chance: random.Random, termux: bool) -> dict:
 def _damaged(text: str, chance: random.Random) -> str:
     """Cut, flipped, doubled, nested or replaced altogether."""
     place = chance.randrange(len(text) + 1)
-    return chance.choice((
-        text[:place], text[:place] + chr(chance.randrange(1, 0x2FF)) + text[place:], text + text, text[place:],
-        "[" * chance.randrange(1, 5000) + text, text.replace("{", '{"plugged": false, ', 1), text.replace(":", ";"),
-        text.upper(), "\ufeff" + text, text[:place] + "\0" + text[place:], json.dumps(text), f"[{text}]",
-        '{"percentage": ' + "9" * chance.randrange(1, 9000) + "}",
-    ))
+    return chance.choice(
+        (
+            text[:place],
+            text[:place] + chr(chance.randrange(1, 0x2FF)) + text[place:],
+            text + text,
+            text[place:],
+            "[" * chance.randrange(1, 5000) + text,
+            text.replace("{", '{"plugged": false, ', 1),
+            text.replace(":", ";"),
+            text.upper(),
+            "\ufeff" + text,
+            text[:place] + "\0" + text[place:],
+            json.dumps(text),
+            f"[{text}]",
+            '{"percentage": ' + "9" * chance.randrange(1, 9000) + "}",
+        )
+    )

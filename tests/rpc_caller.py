@@ -11,8 +11,14 @@ from loop import SETTINGS
 # What makes the tiny model learn at any hour, on any device that says it is plugged in.
 CHANGED = {
     **{name: value for name, value in vars(SETTINGS).items() if value != getattr(Settings(), name)},
-    "window_from": 0, "window_until": 0, "memory_mb": 100, "window_reserve_mb": 0, "window_disk_mb": 0,
-    "slice_rest_minutes": 0, "state_source": "host", "slices_a_day": 1000,
+    "window_from": 0,
+    "window_until": 0,
+    "memory_mb": 100,
+    "window_reserve_mb": 0,
+    "window_disk_mb": 0,
+    "slice_rest_minutes": 0,
+    "state_source": "host",
+    "slices_a_day": 1000,
 }
 ENDLESS = {"epochs": 10_000}  # training that lasts as long as a test wants
 CHARGING = {"plugged": True, "percentage": 90, "temperature_c": 25}

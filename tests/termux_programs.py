@@ -11,8 +11,17 @@ import subprocess
 from pathlib import Path
 
 BATTERY = {
-    "present": True, "technology": "Li-ion", "health": "GOOD", "plugged": "PLUGGED_USB", "status": "CHARGING",
-    "temperature": 29.4, "voltage": 4263, "current": -312000, "percentage": 88, "level": 88, "scale": 100,
+    "present": True,
+    "technology": "Li-ion",
+    "health": "GOOD",
+    "plugged": "PLUGGED_USB",
+    "status": "CHARGING",
+    "temperature": 29.4,
+    "voltage": 4263,
+    "current": -312000,
+    "percentage": 88,
+    "level": 88,
+    "scale": 100,
 }
 NOTIFICATION = r"""
 TEMP=$(getopt -n termux-notification -o hc:i:t: --long action:,alert-once,button1:,button1-action:,button2:,button2-action:,\

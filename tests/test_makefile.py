@@ -1,5 +1,6 @@
 """Make's set-up on a machine that lacks something, with stand-ins for the programs that look and install."""
 
+import re
 import shutil
 import subprocess
 
@@ -23,8 +24,12 @@ def machine(tmp_path):
             program.write_text(f'#!/bin/sh\necho "{program.name} $*" >> {tmp_path}/calls\n{body}\n')
             program.chmod(0o755)
         return subprocess.run(
-            command, cwd=tmp_path, env={"PATH": str(commands)}, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            command,
+            cwd=tmp_path,
+            env={"PATH": str(commands)},
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
         )
 
     run.calls = lambda: (tmp_path / "calls").read_text().splitlines()
@@ -51,6 +56,17 @@ def test_the_jdk_that_this_system_has_is_installed(machine, known, jdk):
     assert machine.calls()[-1].endswith(f"cmake gcc clang lld {jdk} maven binutils")
 
 
+def test_the_browser_is_installed_where_there_is_none(machine):
+    done = machine(ROOT / "scripts" / "need_browser.sh", id="echo 0", apt_get="")
+    assert done.returncode == 0, done.stdout
+    assert machine.calls()[-1].endswith("--no-install-recommends chromium")
+    assert "apt install chromium" in machine(ROOT / "scripts" / "need_browser.sh", id="echo 1000").stdout
+
+
+def test_a_browser_that_is_there_is_used(machine):
+    assert machine(ROOT / "scripts" / "need_browser.sh", chromium="").returncode == 0
+
+
 def test_the_bridge_is_not_taken_for_done_without_its_tools(machine, tmp_path):
     (tmp_path / "scripts").symlink_to(ROOT / "scripts")
     (tmp_path / ".venv" / "bin").mkdir(parents=True)
@@ -73,12 +89,25 @@ def test_the_tests_go_on_without_the_bridge(machine, tmp_path):
     assert done.returncode == 0 and "are left out" in done.stdout and "tested -m pytest tests" in done.stdout
 
 
-@pytest.mark.parametrize("model, name", [
-    ("smollm2-135m", "smollm2-135m"), ("models/tiny.gguf", "tiny"), ("models/tiny/", "tiny"),
-    ("Qwen/Qwen2.5-0.5B", "Qwen2.5-0.5B"), ("Qwen/Qwen2.5-0.5B-Instruct", "Qwen2.5-0.5B-Instruct"),
-])
+@pytest.mark.parametrize(
+    "model, name",
+    [
+        ("smollm2-135m", "smollm2-135m"),
+        ("models/tiny.gguf", "tiny"),
+        ("models/tiny/", "tiny"),
+        ("Qwen/Qwen2.5-0.5B", "Qwen2.5-0.5B"),
+        ("Qwen/Qwen2.5-0.5B-Instruct", "Qwen2.5-0.5B-Instruct"),
+    ],
+)
 def test_each_model_has_a_bundle_of_its_own(machine, model, name):
     pushed = machine(*make("--dry-run", "push", f"MODEL={model}", "TARGET=adb:1")).stdout
     assert pushed.split() == ["scripts/push.sh", f"dist/phone/{name}", '"adb:1"']
     made = machine(*make("-C", str(ROOT), "--dry-run", "artifacts", f"MODEL={model}")).stdout
     assert f"bundle {model} -o dist/phone/{name}\n" in made
+
+
+def test_the_converters_are_of_the_version_of_the_engine():
+    pinned = re.search(r"llama-cpp-python==([\d.]+)", (ROOT / "pyproject.toml").read_text())[1]
+    for path in ("Makefile", "export/idletune_export/llama_cpp_converter.py", "tests/families/made.py"):
+        assert set(re.findall(r"llama\.cpp-(\d[\d.]*\d)", (ROOT / path).read_text())) == {pinned}, path
+    assert f'VERSION = "{pinned}"' in (ROOT / "scripts" / "fetch_llama_cpp.py").read_text()

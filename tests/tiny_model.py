@@ -28,16 +28,37 @@ VECTORS = {  # norms and biases of a block
 
 
 def write_tiny_model(
-    path: Path, *, types=None, default="Q8_0", hidden=64, layers=2, heads=4, kv_heads=2, feed_forward=96,
-    head_dim=0, window=0, seed=0, tied=True, architecture="llama", template=TEMPLATE, add_bos=False,
+    path: Path,
+    *,
+    types=None,
+    default="Q8_0",
+    hidden=64,
+    layers=2,
+    heads=4,
+    kv_heads=2,
+    feed_forward=96,
+    head_dim=0,
+    window=0,
+    seed=0,
+    tied=True,
+    architecture="llama",
+    template=TEMPLATE,
+    add_bos=False,
     further=None,
+    part_tensors=0,
+    pieces=(),
+    added=(),
 ) -> Path:
     """Write the model; `types` maps a tensor's short name (attn_q) to a GGUF type name, `template` may be None;
-    `further` names vectors beyond the architecture's own, with their sizes."""
-    rng, types = np.random.default_rng(seed), types or {}
-    vocabulary, head_dim = [*SPECIAL, *byte_alphabet(), "th"], head_dim or hidden // heads
-    writer = gguf.GGUFWriter(path, architecture)
-    _write_metadata(writer, hidden, layers, heads, kv_heads, feed_forward, vocabulary)
+    `further` names vectors beyond the architecture's own, with their sizes. With `part_tensors` the file is split into
+    parts of so many tensors; the first one's path is returned. With `pieces` the tokenizer is SentencePiece's, of
+    these pieces beside the bytes; `added` are user-defined tokens."""
+    rng, types, head_dim = np.random.default_rng(seed), types or {}, head_dim or hidden // heads
+    alphabet = [f"<0x{byte:02X}>" for byte in range(256)] if pieces else byte_alphabet()
+    vocabulary = [*SPECIAL, *alphabet, *(pieces or ["th"]), *added]
+    writer = gguf.GGUFWriter(path, architecture, split_max_tensors=part_tensors)
+    _write_metadata(writer, hidden, layers, heads, kv_heads, head_dim, feed_forward, vocabulary)
+    (_write_sentencepiece if pieces else _write_byte_level)(writer, vocabulary, len(added))
     writer.add_add_bos_token(add_bos)
     # With a first token, as many files have it: one token begins and ends texts, turns end with another.
     writer.add_bos_token_id(0 if add_bos else 1)
@@ -65,9 +86,13 @@ def write_tiny_model(
     if not tied:
         add("output.weight", len(vocabulary), hidden, 0.2)
     linears = {
-        "attn_q": (heads * head_dim, hidden), "attn_k": (kv_heads * head_dim, hidden),
-        "attn_v": (kv_heads * head_dim, hidden), "attn_output": (hidden, heads * head_dim),
-        "ffn_gate": (feed_forward, hidden), "ffn_up": (feed_forward, hidden), "ffn_down": (hidden, feed_forward),
+        "attn_q": (heads * head_dim, hidden),
+        "attn_k": (kv_heads * head_dim, hidden),
+        "attn_v": (kv_heads * head_dim, hidden),
+        "attn_output": (hidden, heads * head_dim),
+        "ffn_gate": (feed_forward, hidden),
+        "ffn_up": (feed_forward, hidden),
+        "ffn_down": (hidden, feed_forward),
     }
     for n in range(layers):
         for name in VECTORS.get(architecture, VECTORS["llama"]):
@@ -83,10 +108,10 @@ def write_tiny_model(
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    return path
+    return min(path.parent.glob(f"{path.stem}-00001-of-*.gguf")) if part_tensors else path
 
 
-def _write_metadata(writer, hidden, layers, heads, kv_heads, feed_forward, vocabulary):
+def _write_metadata(writer, hidden, layers, heads, kv_heads, head_dim, feed_forward, vocabulary):
     writer.add_context_length(1024)
     writer.add_embedding_length(hidden)
     writer.add_block_count(layers)
@@ -95,10 +120,25 @@ def _write_metadata(writer, hidden, layers, heads, kv_heads, feed_forward, vocab
     writer.add_head_count_kv(kv_heads)
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_rope_freq_base(10000.0)
-    writer.add_rope_dimension_count(hidden // heads)
+    writer.add_rope_dimension_count(head_dim)
     writer.add_vocab_size(len(vocabulary))
+
+
+def _write_byte_level(writer, vocabulary, added):
+    kinds = [gguf.TokenType.NORMAL] * (len(vocabulary) - len(SPECIAL) - added)
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("smollm")
     writer.add_token_list(vocabulary)
-    writer.add_token_types([gguf.TokenType.CONTROL] * len(SPECIAL) + [gguf.TokenType.NORMAL] * 257)
+    writer.add_token_types([gguf.TokenType.CONTROL] * len(SPECIAL) + kinds + [gguf.TokenType.USER_DEFINED] * added)
     writer.add_token_merges(["t h"])  # llama.cpp wants one
+
+
+def _write_sentencepiece(writer, vocabulary, added):
+    """Longer pieces have higher scores, so they are merged first."""
+    pieces = len(vocabulary) - len(SPECIAL) - 256 - added
+    kinds = [gguf.TokenType.CONTROL] * len(SPECIAL) + [gguf.TokenType.BYTE] * 256
+    writer.add_tokenizer_model("llama")
+    writer.add_token_list(vocabulary)
+    writer.add_token_scores([float(len(piece)) for piece in vocabulary])
+    writer.add_token_types(kinds + [gguf.TokenType.NORMAL] * pieces + [gguf.TokenType.USER_DEFINED] * added)
+    writer.add_add_space_prefix(True)

@@ -79,6 +79,14 @@ static PyObject *call_method(PyObject *object, const char *name, PyObject *argum
     return result;
 }
 
+/* Imports a module and calls a function of it without arguments. With the GIL; null with an exception set. */
+static PyObject *call_function(const char *module_name, const char *name) {
+    PyObject *module = python.ImportModule(module_name);
+    PyObject *result = module ? call_method(module, name, NULL, 0) : NULL;
+    if (module) python.DecRef(module);
+    return result;
+}
+
 /* Bytes that Python returned, as a buffer of our own; null for none. With the GIL. */
 static int32_t handed_out(PyObject *bytes, char **out, size_t *out_length) {
     char *data;
@@ -163,9 +171,9 @@ int32_t idletune_create(const char *library, const char *home, const char *path,
     int32_t status = start_python(library, home, path);
     if (status) return status;
     int gil = python.Ensure();
-    PyObject *module = python.ImportModule("idletune.rpc");
-    PyObject *dispatcher = module ? call_method(module, "Dispatcher", NULL, 0) : NULL;
-    if (module) python.DecRef(module);
+    PyObject *disabled = call_function("idletune.core_dumps", "disable_core_dumps");
+    PyObject *dispatcher = disabled ? call_function("idletune.rpc", "Dispatcher") : NULL;
+    if (disabled) python.DecRef(disabled);
     if (!dispatcher) {
         status = fail_python(IDLETUNE_NO_PYTHON);
     } else if (!(*handle = take_slot(dispatcher))) {

@@ -36,6 +36,7 @@ enum {
  * library: libpython's path or name, null for the one that is in the process already.
  * home, path: PYTHONHOME and PYTHONPATH for the start, null to leave them as they are; ':' between folders.
  *   CPython itself ends the process when its standard library is in neither.
+ * From then on the process leaves no core dump (RLIMIT_CORE, PR_SET_DUMPABLE), for it holds the user's words.
  * handle: where the new handle goes, never 0. */
 IDLETUNE_API int32_t idletune_create(const char *library, const char *home, const char *path, int64_t *handle);
 

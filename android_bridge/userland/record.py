@@ -11,13 +11,13 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-from idletune.model.gguf_file import GgufFile
-from idletune.training import graph
-from idletune.training.graph_files import find_graphs
+from idletune.examples import IGNORE_INDEX, Example
+from idletune.formats.gguf_file import GgufFile
+from idletune.formats.model_shape import ModelShape
+from idletune.onnx_runtime import graph
 from idletune.training.layers import Layers
 from idletune.training.lora import Lora
-from idletune.training.rows import IGNORED, Example, make_row
-from idletune.training.shape import ModelShape
+from idletune.training.packing import pack
 from idletune.training.weights import Weights
 
 
@@ -58,11 +58,11 @@ def record(model: Path, folder: Path, tokens: int) -> int:
     graph.Graph.__init__, graph.Graph.run = opened, ran
     file = GgufFile(model)
     shape = ModelShape.of(file)
-    graphs, lora, rng = find_graphs(shape.block), Lora(shape, "q,k,v,o", 8, 16), np.random.default_rng(0)
+    lora, rng = Lora(shape, "q,k,v,o", 8, 16), np.random.default_rng(0)
     lora.flat[...] = 0.02 * rng.standard_normal(lora.size)
-    layers = Layers(Weights(file, shape, graphs.vectors, threads=1), graphs, lora, threads=1, recompute=True)
+    layers = Layers(Weights(file, shape, threads=1), lora, threads=1, recompute=True)
     ids = rng.integers(0, shape.vocabulary, tokens).astype(np.int32)
-    row = make_row([Example(ids, np.where(np.arange(tokens) < tokens // 2, IGNORED, ids).astype(np.int32))])
+    row = pack([Example(ids, np.where(np.arange(tokens) < tokens // 2, IGNORE_INDEX, ids).astype(np.int32))])
     layers.gradients(row, np.zeros(lora.size, np.float32), 1.0)
     (folder / "steps.jsonl").write_text("".join(json.dumps(step) + "\n" for step in recorder.steps))
     return len(recorder.steps)

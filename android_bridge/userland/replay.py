@@ -11,7 +11,7 @@ from array import array
 from math import prod
 from pathlib import Path
 
-from idletune.model.onnxruntime_c import Session, load_library
+from idletune.onnx_runtime.c_library import Session, load_library
 
 BYTES = {"float32": 4, "int64": 8, "int32": 4, "uint8": 1, "int8": 1, "float16": 2, "bool": 1}
 

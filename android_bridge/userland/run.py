@@ -27,8 +27,19 @@ VERSION = '{"jsonrpc": "2.0", "id": 1, "method": "version"}'
 OPEN = '{"jsonrpc": "2.0", "id": 2, "method": "open", "params": {"model": "/app/none.gguf", "home": "/app/home"}}'
 LARGEST_DIFFERENCE = 1e-5
 ZLIB = [  # what CPython's modules link
-    "adler32", "crc32", "deflate", "deflateCopy", "deflateEnd", "deflateInit2_", "deflateSetDictionary", "inflate",
-    "inflateCopy", "inflateEnd", "inflateInit2_", "inflateSetDictionary", "zlibVersion",
+    "adler32",
+    "crc32",
+    "deflate",
+    "deflateCopy",
+    "deflateEnd",
+    "deflateInit2_",
+    "deflateSetDictionary",
+    "inflate",
+    "inflateCopy",
+    "inflateEnd",
+    "inflateInit2_",
+    "inflateSetDictionary",
+    "zlibVersion",
 ]
 
 
@@ -39,11 +50,27 @@ class NotRun(Exception):
 def build_program(abi: str, system: Path, libraries: list[Path], sources: list[Path], output: Path) -> None:
     """A program for Android without an NDK, linked against the tree's own C library."""
     subprocess.run(
-        ["clang", f"--target={CLANG[abi]}", "-std=c11", "-O2", "-ffreestanding", "-fno-stack-protector", "-fPIE",
-         "-nostdlib", "-pie", "-fuse-ld=lld", f"-I{HERE / 'include'}", *map(str, sources),
-         *(f"-L{path.parent}" for path in libraries), *(f"-l:{path.name}" for path in libraries),
-         str(system / "lib64" / "libc.so"), "-Wl,--dynamic-linker=/system/bin/linker64",
-         "-Wl,--allow-shlib-undefined", "-o", str(output)],
+        [
+            "clang",
+            f"--target={CLANG[abi]}",
+            "-std=c11",
+            "-O2",
+            "-ffreestanding",
+            "-fno-stack-protector",
+            "-fPIE",
+            "-nostdlib",
+            "-pie",
+            "-fuse-ld=lld",
+            f"-I{HERE / 'include'}",
+            *map(str, sources),
+            *(f"-L{path.parent}" for path in libraries),
+            *(f"-l:{path.name}" for path in libraries),
+            str(system / "lib64" / "libc.so"),
+            "-Wl,--dynamic-linker=/system/bin/linker64",
+            "-Wl,--allow-shlib-undefined",
+            "-o",
+            str(output),
+        ],
         check=True,
     )
 
@@ -62,7 +89,9 @@ def lay_out(abi: str, system: Path, target: Path, aar: Path | None, root: Path) 
             if name.endswith(".so"):
                 place = app / "python" / "lib-dynload" if name.startswith("lib-dynload") else app
                 (place / Path(name).name).write_bytes(archive.read(name))
-    shutil.copytree(ROOT / "device", app / "python" / "idletune", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        ROOT / "device" / "idletune", app / "python" / "idletune", ignore=shutil.ignore_patterns("__pycache__")
+    )
     shutil.copy(ROOT / "build" / "android" / abi / "libidletune.so", app)
     if aar:
         with zipfile.ZipFile(aar) as archive:
@@ -77,9 +106,25 @@ def build_stub(abi: str, name: str, functions: list[str], folder: Path) -> None:
     """A library whose functions do nothing; they are needed to load others, and not called here."""
     source = "".join(f'const char *{function}(void) {{ return "1"; }}\n' for function in functions)
     subprocess.run(
-        ["clang", f"--target={CLANG[abi]}", "-nostdlib", "-shared", "-fPIC", "-ffreestanding", "-fno-builtin",
-         "-fuse-ld=lld", f"-Wl,-soname,{name}", "-x", "c", "-", "-o", str(folder / name)],
-        input=source, text=True, check=True,
+        [
+            "clang",
+            f"--target={CLANG[abi]}",
+            "-nostdlib",
+            "-shared",
+            "-fPIC",
+            "-ffreestanding",
+            "-fno-builtin",
+            "-fuse-ld=lld",
+            f"-Wl,-soname,{name}",
+            "-x",
+            "c",
+            "-",
+            "-o",
+            str(folder / name),
+        ],
+        input=source,
+        text=True,
+        check=True,
     )
 
 
@@ -134,12 +179,20 @@ class Userland:
     def run(self, *command: str, seconds: int = 1800) -> list[dict]:
         """The lines of JSON it printed; the tree's linker may have remarks of its own."""
         environment = {
-            "LD_LIBRARY_PATH": "/app:/system/lib64", "PATH": "/system/bin", "HOME": "/app", "PYTHONHOME": "/app",
-            "PYTHONPATH": "/app/python:/app/python/lib-dynload", "PYTHONDONTWRITEBYTECODE": "1",
+            "LD_LIBRARY_PATH": "/app:/system/lib64",
+            "PATH": "/system/bin",
+            "HOME": "/app",
+            "PYTHONHOME": "/app",
+            "PYTHONPATH": "/app/python:/app/python/lib-dynload",
+            "PYTHONDONTWRITEBYTECODE": "1",
         }
         done = subprocess.run(
             [shutil.which("chroot") or "/usr/sbin/chroot", str(self.root), *self.emulator, *command],
-            env=environment, timeout=seconds, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            env=environment,
+            timeout=seconds,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
         if done.returncode:
             raise SystemExit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout[-4000:]}")

@@ -38,12 +38,10 @@ def run_job(target: Target, model: str, parts: list[str], repeats: int, threads:
 
 
 def push_program(target: Target, models: dict[str, Path]) -> dict[str, str]:
-    """The runtime, the program, each model and its graphs; returns the models' paths from the working folder."""
+    """The runtime, the program and each model; returns the models' paths from the working folder."""
     what = [(Path(str(files("idletune"))), "idletune"), (PROGRAM, "on_target.py")]
     for name, path in models.items():
         what.append((path, f"{name}/{path.name}"))
-        if (path.parent / "training").is_dir():
-            what.append((path.parent / "training", f"{name}/training"))
     with Progress("copying", len(what)) as bar:
         for number, (local, name) in enumerate(what, start=1):
             target.push(local, name)
@@ -52,15 +50,12 @@ def push_program(target: Target, models: dict[str, Path]) -> dict[str, str]:
 
 
 def make_tiny(folder: Path) -> Path:
-    """The tiny random model of the tests with its training graphs beside it."""
-    sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "device" / "training")]
-    from reference import make_graphs
+    """The tiny random model of the tests."""
+    sys.path[:0] = [str(ROOT / "tests")]
     from tiny_model import write_tiny_model
 
     folder.mkdir()
-    model = write_tiny_model(folder / "tiny.gguf")
-    make_graphs(model, folder / "training")
-    return model
+    return write_tiny_model(folder / "tiny.gguf")
 
 
 def agree(target: Target, there: dict[str, str], models: dict[str, Path], local: Path) -> dict[str, dict]:
@@ -92,11 +87,20 @@ def measure(target: Target, base: Path, repeats: int, threads: int) -> dict:
         outside = {"before": before, "after": target.describe()}
     about, measures = machine(), raw["measures"].items()
     return {
-        "target": target.name, "emulated": target.emulated, "model": models[name].name, "threads": threads,
-        "commit": about["commit"], "date": about["date"], "environment": raw["environment"], "outside": outside,
-        "device_before": raw["device_before"], "device_after": raw["device_after"],
+        "target": target.name,
+        "emulated": target.emulated,
+        "model": models[name].name,
+        "threads": threads,
+        "commit": about["commit"],
+        "date": about["date"],
+        "environment": raw["environment"],
+        "outside": outside,
+        "device_before": raw["device_before"],
+        "device_after": raw["device_after"],
         "measures": {name: {"unit": row["unit"], **summarize(row["values"], row["unit"])} for name, row in measures},
-        "peak_mb": raw["peak_mb"], "facts": raw["facts"], "parity": parity,
+        "peak_mb": raw["peak_mb"],
+        "facts": raw["facts"],
+        "parity": parity,
     }
 
 

@@ -24,6 +24,8 @@ FOLDER = f"{TERMUX}/home/.idletune-latency"
 PROGRAM_SECONDS, COMMAND_SECONDS = 3 * 3600, 600
 SET = ["dumpsys battery set ac 1", "dumpsys battery set level 80", "dumpsys deviceidle force-idle"]
 GIVE_BACK = ["dumpsys battery reset", "dumpsys deviceidle unforce"]
+# idletune, which switches telemetry off elsewhere, is not there yet.
+PACKAGES = "import os; os.environ['ORT_DISABLE_TELEMETRY'] = '1'; import numpy, onnxruntime, llama_cpp, jinja2"
 # What adb says, and what to do about it.
 TROUBLES = {
     "unauthorized": "unlock it and allow this computer's key",
@@ -50,7 +52,7 @@ class Adb:
         if state != "device":
             raise UsageError(f"{self.serial} is in the state {state!r}; start it normally")
         self.emulated = "1" in (self._property("ro.kernel.qemu"), self._property("ro.boot.qemu"))
-        self._termux([PYTHON, "-c", "import numpy, onnxruntime, llama_cpp, jinja2"])
+        self._termux([PYTHON, "-c", PACKAGES])
         self._termux(["mkdir", "-p", FOLDER])
 
     def push(self, local: Path, name: str) -> str:
@@ -129,8 +131,12 @@ class Adb:
         try:
             # What is not heard goes to the terminal as it comes: the program's progress.
             done = subprocess.run(
-                command, stdout=subprocess.PIPE, stderr=subprocess.PIPE if heard else None,
-                stdin=subprocess.DEVNULL, timeout=seconds)
+                command,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE if heard else None,
+                stdin=subprocess.DEVNULL,
+                timeout=seconds,
+            )
         except FileNotFoundError:
             raise UsageError("adb is not installed (Debian: apt install adb)") from None
         except subprocess.TimeoutExpired:
@@ -142,8 +148,12 @@ class Adb:
 
 def _as_termux(command: list[str]) -> list[str]:
     variables = {
-        "PATH": f"{TERMUX}/usr/bin:/system/bin", "HOME": f"{TERMUX}/home", "PREFIX": f"{TERMUX}/usr",
-        "TMPDIR": f"{TERMUX}/usr/tmp", "PYTHONPATH": FOLDER, "LLAMA_CPP_LIB_PATH": f"{TERMUX}/usr/lib",
+        "PATH": f"{TERMUX}/usr/bin:/system/bin",
+        "HOME": f"{TERMUX}/home",
+        "PREFIX": f"{TERMUX}/usr",
+        "TMPDIR": f"{TERMUX}/usr/tmp",
+        "PYTHONPATH": FOLDER,
+        "LLAMA_CPP_LIB_PATH": f"{TERMUX}/usr/lib",
     }
     return ["run-as", "com.termux", "env", *(f"{name}={value}" for name, value in variables.items()), *command]
 

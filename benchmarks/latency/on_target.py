@@ -2,7 +2,7 @@
 
 Run: python on_target.py JOB.json RESULT.json
 Needs what the runtime needs (numpy, onnxruntime, llama.cpp) and nothing else. JOB holds `model` (a GGUF, by its
-path from JOB; training graphs in `training` beside it where the package has none), `parts`, `repeats`, `threads`
+path from JOB), `parts`, `repeats`, `threads`
 (0 = all cores) and `python`, the command that starts Python where the interpreter's path alone does not. Every part
 runs in a process of its own: its peak memory is its own, and starting up is a real start. RESULT holds raw
 samples; the statistics are made elsewhere.
@@ -11,6 +11,7 @@ samples; the statistics are made elsewhere.
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -62,7 +63,7 @@ def main(job_path: str, result_path: str) -> None:
 
 def read_job(path: str) -> dict:
     job = json.loads(Path(path).read_text())
-    return {**job, "model": str(Path(path).parent / job["model"])}
+    return {**job, "model": str(Path(path).parent / job["model"]), "folder": str(Path(path).parent)}
 
 
 def start_up(job: dict, job_path: str) -> dict:
@@ -71,7 +72,9 @@ def start_up(job: dict, job_path: str) -> dict:
     for _ in range(job["repeats"] + 1):
         with samples.timed("start-up"):
             run_part(job, job_path, "open")
-    samples.found["start-up"]["values"].pop(0)  # the first one warms the disk cache
+    # The first one warms the disk cache, makes the home, and tries the model in a process of its own.
+    samples.found["start-up"]["values"].pop(0)
+    shutil.rmtree(home_of_starts(job))
     return samples.found
 
 
@@ -89,20 +92,24 @@ def part_alone(part: str, job: dict) -> None:
     print(json.dumps({"measures": samples.found, "facts": facts, "peak_mb": peak_mb()}))
 
 
+def home_of_starts(job: dict) -> Path:
+    return Path(job["folder"]) / "home-of-starts"
+
+
 @contextmanager
-def opened(job: dict):
-    """A runtime in a new home that asks at any hour."""
+def opened(job: dict, home: Path | None = None):
+    """A runtime that asks at any hour, in a new home where none is given."""
     from idletune.runtime import Runtime
     from idletune.settings import Settings
 
-    settings = Settings(threads=job["threads"], quiet_from=0, quiet_until=0, daily_limit=1000, bins=16)
-    with tempfile.TemporaryDirectory() as home:
-        with Runtime(Path(home), Path(job["model"]), settings, sequences=2) as runtime:
+    settings = Settings(threads=job["threads"], quiet_from=0, quiet_until=0, daily_limit=1000, buffer_capacity=16)
+    with tempfile.TemporaryDirectory() as scratch:
+        with Runtime(home or Path(scratch), Path(job["model"]), settings, sequences=2) as runtime:
             yield runtime
 
 
 def measure_open(job: dict, samples: Samples) -> None:
-    with opened(job):
+    with opened(job, home_of_starts(job)):
         pass
 
 
@@ -162,7 +169,7 @@ def _prompt(runtime, samples: Samples) -> None:
 @contextmanager
 def stamps(model):
     """When each token of a reply was sampled."""
-    engine, times = model._engine, []
+    engine, times = model.engine, []
     plain = engine.sample
 
     def sample(*arguments):
@@ -183,12 +190,13 @@ def measure_beside_plain(job: dict, samples: Samples) -> dict:
 
     with opened(job) as runtime:
         prompt = runtime.model.encode_prompt(conversation(QUESTION))
-        engine, plain = runtime.model._engine, PlainContext(runtime.model._engine, job["threads"])
+        engine, plain = runtime.model.engine, PlainContext(runtime.model.engine, job["threads"])
         for number in range(-1, job["repeats"]):
             runtime.model.clear()
             with stamps(runtime.model) as times:
                 runtime.model.chat(
-                    conversation(QUESTION), max_tokens=REPLY_TOKENS, temperature=0.7, top_p=0.9, seed=max(0, number))
+                    conversation(QUESTION), max_tokens=REPLY_TOKENS, temperature=0.7, top_p=0.9, seed=max(0, number)
+                )
             beside = plain.reply_times(prompt, engine.sampler(0.7, 0.9, max(0, number)), len(times))
             if number < 0 or len(times) < 2:
                 continue
@@ -235,7 +243,10 @@ def measure_training(job: dict, samples: Samples) -> dict:
         for _ in range(job["repeats"]):
             with samples.timed("checkpoint"):
                 trainer.save()
-        return {"row_tokens": trainer.settings.row_tokens, "checkpoint_bytes": trainer.checkpoint.stat().st_size}
+        return {
+            "sequence_tokens": trainer.settings.sequence_tokens,
+            "checkpoint_bytes": trainer.checkpoint.stat().st_size,
+        }
 
 
 def measure_parity(job: dict, samples: Samples) -> dict:
@@ -243,9 +254,9 @@ def measure_parity(job: dict, samples: Samples) -> dict:
     from dataclasses import replace
 
     with opened(job) as runtime:
-        examples = [runtime.model.encode_text(text, longest=PARITY_TOKENS) for text in (QUESTION, LONG_QUESTION)]
+        examples = [runtime.model.encode_text(text, max_tokens=PARITY_TOKENS) for text in (QUESTION, LONG_QUESTION)]
         # One thread: sums are taken in one order wherever it runs. On int8 the last bit of a sum can move a code.
-        runtime.settings = replace(runtime.settings, products="float32")
+        runtime.use_settings(replace(runtime.settings, matmul_dtype="float32"))
         trainer = new_trainer(runtime, {**job, "threads": 1}, examples, epochs=PARITY_STEPS)
         before, count = trainer.evaluate(examples)
         engine, _ = runtime.model.negative_log_likelihood(examples)
@@ -261,9 +272,22 @@ def measure_loop(job: dict, samples: Samples) -> dict:
 
     with opened(job) as runtime:
         # A random model has no general language to lose, and its loss falls to nearly nothing, where engines differ.
-        runtime.settings = replace(
-            runtime.settings, threads=1, products="float32", epochs=4, least_steps=0, learning_rate=0.01, rank=4,
-            alpha=8.0, paraphrases=0, probe_tolerance=10.0, engine_tolerance=0.3, row_tokens=128)
+        settings = replace(
+            runtime.settings,
+            threads=1,
+            matmul_dtype="float32",
+            epochs=4,
+            min_steps=0,
+            learning_rate=0.01,
+            rank=4,
+            alpha=8.0,
+            paraphrases=0,
+            probe_tolerance=10.0,
+            engine_tolerance=0.3,
+            suspicious_fall=1.0,
+            sequence_tokens=128,
+        )
+        runtime.use_settings(settings)
         asked = [{"role": "user", "content": QUESTION}]
         reply = runtime.model.chat(asked, max_tokens=8, temperature=0, top_p=1, seed=0)
         for number in range(8):
@@ -273,15 +297,19 @@ def measure_loop(job: dict, samples: Samples) -> dict:
         report = runtime.learn()
         evidence = {name.replace("engine_", "llama.cpp, "): loss for name, loss in vars(report.evidence).items()}
         promoted = runtime.adapters.current() is not None
-        return {"loop": {**evidence, "last step": report.losses[-1]}, "loop_promoted": promoted,
-                "loop_verdict": report.verdict.reason, "loop_first_reply": reply.tokens}
+        return {
+            "loop": {**evidence, "last step": report.losses[-1]},
+            "loop_promoted": promoted,
+            "loop_verdict": report.verdict.reason,
+            "loop_first_reply": reply.tokens,
+        }
 
 
 def fixed_reply(hidden: int, seed: int):
     """A reply whose embeddings are the same everywhere, so that every machine keeps the same exchanges."""
     import numpy as np
     from idletune.dialogue import TokenEmbeddings
-    from idletune.model.base_model import Reply
+    from idletune.model.reply import Reply
 
     embeddings = np.random.default_rng(seed).standard_normal((2, 3, hidden)).astype(np.float32)
     return Reply("a reply", [1], TokenEmbeddings(*embeddings), "end", 4)
@@ -290,9 +318,9 @@ def fixed_reply(hidden: int, seed: int):
 def new_adapter(runtime, seed: int):
     """A candidate with small random values, as large as a trained one."""
     import numpy as np
-    from idletune.model.gguf_file import GgufFile
+    from idletune.formats.gguf_file import GgufFile
+    from idletune.formats.model_shape import ModelShape
     from idletune.training.lora import Lora
-    from idletune.training.shape import ModelShape
 
     s = runtime.settings
     lora = Lora.from_settings(ModelShape.of(GgufFile(runtime.model.path)), s)
@@ -302,34 +330,32 @@ def new_adapter(runtime, seed: int):
 
 def story(runtime) -> list:
     """The first exchanges of the demo as training examples."""
-    from idletune.dialogue import read_exchanges
+    from idletune.chat_files import read_exchanges
 
     exchanges = read_exchanges(files("idletune") / "data" / "demo_stream.jsonl")[:12]
-    longest = runtime.settings.row_tokens
-    return [runtime.model.encode_exchange(e.question, e.response, longest=longest) for e in exchanges]
+    longest = runtime.settings.sequence_tokens
+    return [runtime.model.encode_exchange(e.question, e.response, max_tokens=longest) for e in exchanges]
 
 
 def new_trainer(runtime, job: dict, examples: list, epochs: int):
     """A trainer with a fresh adapter, by the settings a night has; an epoch is a micro-step or more."""
     from dataclasses import replace
 
-    from idletune.model.gguf_file import GgufFile
-    from idletune.training.graph_files import find_graphs
-    from idletune.training.int8 import on_int8
+    from idletune.formats.gguf_file import GgufFile
+    from idletune.formats.model_shape import ModelShape
+    from idletune.training.budget import plan_within_budget
+    from idletune.training.int8 import use_int8
     from idletune.training.layers import Layers
     from idletune.training.lora import Lora
-    from idletune.training.plan import plan_memory
-    from idletune.training.shape import ModelShape
     from idletune.training.trainer import Trainer
 
-    s = replace(runtime.settings, epochs=epochs, least_steps=0, threads=job["threads"])
+    s = replace(runtime.settings, epochs=epochs, min_steps=0, threads=job["threads"])
     file = GgufFile(Path(job["model"]))
     shape = ModelShape.of(file)
-    graphs = find_graphs(shape.block, [Path(job["model"]).parent / "training"])
     lora = Lora.from_settings(shape, s)
-    int8 = on_int8(s.products, graphs, s.threads)
-    plan = plan_memory(lora, graphs, s.row_tokens, s.memory_mb, int8=int8)
-    return Trainer(Layers.planned(file, graphs, lora, plan, s.threads), examples, s)
+    int8 = use_int8(s.matmul_dtype, s.threads)
+    plan = plan_within_budget(lora, s, int8=int8, mapped=False)
+    return Trainer(Layers.planned(file, lora, plan, s.threads), examples, s)
 
 
 def environment() -> dict:
@@ -344,8 +370,13 @@ def environment() -> dict:
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
-        "abi": platform.machine(), "system": sys.platform, "kernel": platform.release(), "cores": cores,
-        "cpu": cpu_name(), "max_mhz": max_mhz(), "load": [round(load, 1) for load in os.getloadavg()],
+        "abi": platform.machine(),
+        "system": sys.platform,
+        "kernel": platform.release(),
+        "cores": cores,
+        "cpu": cpu_name(),
+        "max_mhz": max_mhz(),
+        "load": [round(load, 1) for load in os.getloadavg()],
         "python": platform.python_version(),
         "versions": {name: known(name) for name in ("numpy", "onnxruntime", "llama_cpp_python")},
     }
@@ -376,7 +407,6 @@ def peak_mb() -> float:
     return int(_text("/proc/self/status").split("VmHWM:")[1].split()[0]) / 1e3
 
 
-
 def _text(path) -> str:
     try:
         return Path(path).read_text(errors="replace").strip()
@@ -385,8 +415,12 @@ def _text(path) -> str:
 
 
 PARTS = {
-    "open": measure_open, "serving": measure_serving, "beside_plain": measure_beside_plain,
-    "training": measure_training, "parity": measure_parity, "loop": measure_loop,
+    "open": measure_open,
+    "serving": measure_serving,
+    "beside_plain": measure_beside_plain,
+    "training": measure_training,
+    "parity": measure_parity,
+    "loop": measure_loop,
 }
 
 if __name__ == "__main__":

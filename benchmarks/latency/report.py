@@ -3,8 +3,10 @@
 from pathlib import Path
 
 GOALS = {  # on the host, with the 135M model: at least or at most
-    "decode, of plain llama.cpp": (">=", 0.97), "observe, share of a reply": ("<=", 3.0),
-    "adapter swap": ("<=", 50.0), "start-up": ("<=", 1500.0),
+    "decode, of plain llama.cpp": (">=", 0.97),
+    "observe, share of a reply": ("<=", 3.0),
+    "adapter swap": ("<=", 50.0),
+    "start-up": ("<=", 1500.0),
 }
 
 
@@ -13,13 +15,16 @@ def markdown(result: dict) -> str:
     about, versions = result["environment"], result["environment"]["versions"]
     kind = "**Emulated: no figure here says anything of a phone.**" if result["emulated"] else "Not emulated."
     lines = [
-        f"# Latency on {result['target']}", "",
+        f"# Latency on {result['target']}",
+        "",
         f"{kind} Model {result['model']}, threads: {result['threads'] or 'all cores'}.",
         f"{about['cores']} cores ({about['cpu']}, {about['abi']}), kernel {about['kernel']}, "
         f"load {about['load'][0]} at the start; " + ", ".join(f"{k} {v}" for k, v in versions.items()) + ".",
         f"Commit {result['commit']}, {result['date']}; `{result['command']}`.",
-        "p90: nine of ten samples were no worse, that is no slower.", "",
-        "| measure | unit | median | p90 | MAD | N | goal |", "|---|---|---|---|---|---|---|",
+        "p90: nine of ten samples were no worse, that is no slower.",
+        "",
+        "| measure | unit | median | p90 | MAD | N | goal |",
+        "|---|---|---|---|---|---|---|",
     ]
     for name, row in result["measures"].items():
         figures = " | ".join(f"{row[key]:.4g}" for key in ("median", "p90", "mad"))

@@ -16,7 +16,9 @@ def summarize(values: list[float], unit: str) -> dict:
         raise UsageError("0 samples of a measure; give at least one repeat")
     middle, ranked = median(values), sorted(values, reverse=unit in RATES)
     return {
-        "n": len(values), "median": round(middle, 4), "p90": round(ranked[math.ceil(0.9 * len(ranked)) - 1], 4),
+        "n": len(values),
+        "median": round(middle, 4),
+        "p90": round(ranked[math.ceil(0.9 * len(ranked)) - 1], 4),
         "mad": round(median(abs(value - middle) for value in values), 4),
     }
 

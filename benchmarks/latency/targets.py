@@ -116,8 +116,12 @@ def arm64_python(root: Path) -> list[str]:
 
 def arm64_variables(root: Path, folder: Path) -> dict[str, str]:
     return {
-        "PATH": os.environ["PATH"], "PYTHONHOME": str(root / "usr"), "PYTHONPATH": f"{folder}:{root / 'site'}",
-        "PYTHONDONTWRITEBYTECODE": "1", "HOME": str(folder), "TMPDIR": os.environ.get("TMPDIR", "/tmp"),
+        "PATH": os.environ["PATH"],
+        "PYTHONHOME": str(root / "usr"),
+        "PYTHONPATH": f"{folder}:{root / 'site'}",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "HOME": str(folder),
+        "TMPDIR": os.environ.get("TMPDIR", "/tmp"),
     }
 
 

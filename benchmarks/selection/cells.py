@@ -14,22 +14,22 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from idletune.dialogue import Exchange
+from idletune.examples import Example, labelled_example
+from idletune.formats.gguf_writer import write_gguf
 from idletune.learning.rouge import rouge1
 from idletune.learning.synthesis import SynthesisReport, Synthesizer
 from idletune.model.base_model import BaseModel
-from idletune.model.chat_template import labelled
-from idletune.model.gguf_file import write_gguf
 from idletune.selection.buffer import Buffer
-from idletune.selection.index import StandardizedIndex
+from idletune.selection.lexical import LexicalIndex
 from idletune.selection.lexicons import Lexicons
 from idletune.selection.observation import Observer
 from idletune.selection.policies import make_policy
-from idletune.selection.retrieval import how_many
-from idletune.selection.scores import text_embedding
+from idletune.selection.retrieval import answered_first, few_shot_count
 from idletune.settings import Settings, parse_setting
 from idletune.state.store import Store
-from idletune.training.activations import ActivationCache
-from idletune.training.rows import Example, make_row, plan_rows
+from idletune.training.activation_cache import ActivationCache
+from idletune.training.packing import pack, plan_sequences
 from idletune.training.trainer import Trainer
 from rouge_score import rouge_scorer
 
@@ -38,7 +38,7 @@ from .streams import FEW, Stream
 
 GENERATED, REPLY_TOKENS = 20, 40
 LONGEST = 256
-ADAPTER_FORM = ("targets", "rank", "alpha", "top_share", "products")  # settings that layers are made for
+ADAPTER_FORM = ("targets", "rank", "alpha", "top_share", "matmul_dtype")  # settings that layers are made for
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Measured(NamedTuple):
     """Examples, and what enters the first trained layer: the same with every adapter, so it is taken once."""
 
     examples: list[Example]
-    entering: ActivationCache
+    activation_cache: ActivationCache
 
 
 class Retrieved(NamedTuple):
@@ -115,8 +115,7 @@ class Bench:
             self._form = form
             self.layers = self.measuring = self._retrieved = None  # one pair at a time
             self.layers = self.make_layers(self.settings)
-            self.measuring = self.make_layers(replace(self.settings, products="float32"))
-            self.measuring.lora = self.layers.lora  # what is measured is what was trained
+            self.measuring = self.make_layers(replace(self.settings, matmul_dtype="float32"))
             self._base, self._probed = {}, self.measured(self.probe)
 
     def run(self, cell: Cell, stream: Stream) -> dict:
@@ -129,7 +128,7 @@ class Bench:
         base = self.base(stream)
         lora = self.layers.lora.initialize(cell.seed)
         sets = len(kept) if cell.policy == "all_data" and not cell.changed else cell.bins
-        rows = max(cell.settings.least_steps, round(cell.settings.epochs * self.rows_of_a_pass(stream, sets)))
+        rows = max(cell.settings.min_steps, round(cell.settings.epochs * self.rows_of_a_pass(stream, sets)))
         found |= self.train(cell, rows, pairs, self.paraphrased(cell, pairs, found))
         found |= {"base": base["losses"], "adapted": self.losses(base["measured"])}
         found |= {"probe_base": base["probe"], "probe_adapted": float(np.mean(self.losses(self._probed)))}
@@ -142,7 +141,7 @@ class Bench:
         """The untouched base, measured once."""
         if stream.name not in self._base:
             plain = self.measured(self.examples(stream))
-            with self.layers.lora.silenced():
+            with self.layers.lora.disabled():
                 probe, losses = float(np.mean(self.losses(self._probed))), self.losses(plain)
             self._base[stream.name] = {"measured": plain, "losses": losses, "probe": probe}
         return self._base[stream.name]
@@ -158,17 +157,17 @@ class Bench:
     def rows_of_a_pass(self, stream: Stream, sets: int) -> float:
         """Rows of 256 tokens that so many exchanges of the stream fill, were they as long as its mean."""
         if stream.name not in self._pass:
-            examples = [self.model.encode_exchange(e.question, e.response, longest=LONGEST) for e in stream.seen]
-            self._pass[stream.name] = len(plan_rows(examples, LONGEST, range(len(examples)))) / len(examples)
+            examples = [self.model.encode_exchange(e.question, e.response, max_tokens=LONGEST) for e in stream.seen]
+            self._pass[stream.name] = len(plan_sequences(examples, LONGEST, range(len(examples)))) / len(examples)
         return sets * self._pass[stream.name]
 
     def train(self, cell: Cell, rows: int, pairs, reworded) -> dict:
         """So many rows, whatever was kept and reworded, over as many passes as it takes."""
-        learned = cell.settings.learn_questions
-        examples = [self.model.encode_exchange(q, r, longest=LONGEST, learn_question=learned) for q, r in pairs]
-        examples += [self.model.encode_exchange(q, r, longest=LONGEST) for q, r in reworded]
-        trainer = Trainer(self.layers, examples, replace(cell.settings, epochs=rows, least_steps=0))
-        trainer.rows = trainer.rows[:rows]
+        learned = cell.settings.train_on_questions
+        examples = [self.model.encode_exchange(q, r, max_tokens=LONGEST, train_on_question=learned) for q, r in pairs]
+        examples += [self.model.encode_exchange(q, r, max_tokens=LONGEST) for q, r in reworded]
+        trainer = Trainer(self.layers, examples, replace(cell.settings, epochs=rows, min_steps=0))
+        trainer.sequences = trainer.sequences[:rows]
         outcome = trainer.run()
         return {"rows": rows, "tokens": outcome.tokens, "training_seconds": round(outcome.seconds, 1)}
 
@@ -184,7 +183,7 @@ class Bench:
         if self._retrieved is None or self._retrieved.buffer != buffer:
             self._retrieved = None  # one at a time: some 100 MB
             measured = self.measured(self.examples(stream, kept))
-            with self.layers.lora.silenced():
+            with self.layers.lora.disabled():
                 self._retrieved = Retrieved(buffer, measured, self.losses(measured))
         return self._retrieved
 
@@ -205,10 +204,12 @@ class Bench:
     def losses(self, measured: Measured) -> list[float]:
         """Mean loss of each example in the trainer, several to a row."""
         examples, found = measured.examples, []
-        for numbers in plan_rows(examples, LONGEST, range(len(examples))):
-            sets, entering = zip(*((examples[number], measured.entering.of(number)) for number in numbers))
+        trained, copy = self.layers.lora, self.measuring.lora  # what is measured is what was trained
+        copy.flat[...], copy.alpha = trained.flat, trained.alpha
+        for numbers in plan_sequences(examples, LONGEST, range(len(examples))):
+            sets, states = zip(*((examples[number], measured.activation_cache.of(number)) for number in numbers))
             counts = [int((example.labels >= 0).sum()) for example in sets]
-            each = np.split(self.measuring.token_losses(make_row(sets, entering)), np.cumsum(counts)[:-1])
+            each = np.split(self.measuring.token_losses(pack(sets, states)), np.cumsum(counts)[:-1])
             found += [float(losses.mean()) for losses in each]
         return found
 
@@ -220,8 +221,11 @@ class Bench:
         """ROUGE-1 and ROUGE-L of greedy answers to the first held-out questions, as llama.cpp gives them now."""
         exchanges = stream.held_out[:GENERATED]
         replies = self.model.generate(
-            [self._prompt(stream, number, kept) for number in range(len(exchanges))], max_tokens=REPLY_TOKENS,
-            temperature=0.0, top_p=1.0, seeds=[0] * len(exchanges),
+            [self._prompt(stream, number, kept) for number in range(len(exchanges))],
+            max_tokens=REPLY_TOKENS,
+            temperature=0.0,
+            top_p=1.0,
+            seeds=[0] * len(exchanges),
         )
         longest = rouge_scorer.RougeScorer(["rougeL"])
         pairs = [(reply.text, exchange.response) for reply, exchange in zip(replies, exchanges)]
@@ -235,7 +239,9 @@ class Bench:
         """llama.cpp answers with the adapter that was trained."""
         lora = self.layers.lora
         metadata = {
-            "general.type": "adapter", "general.architecture": lora.shape.architecture, "adapter.type": "lora",
+            "general.type": "adapter",
+            "general.architecture": lora.shape.architecture,
+            "adapter.type": "lora",
             "adapter.lora.alpha": lora.alpha,
         }
         with tempfile.TemporaryDirectory() as folder:
@@ -247,18 +253,32 @@ class Bench:
                 self.model.remove_adapter()
 
     def _prompt(self, stream: Stream, number: int, kept: list[int] | None) -> list[int]:
-        question = stream.held_out[number].question
-        near = nearest(stream, kept, stream.questions[number], self.model, self.settings) if kept else []
-        said = [text for i in near for text in (stream.seen[i].question, stream.seen[i].response)]
-        return self.model.encode_prompt(turns([*said, question]))[-3 * LONGEST :]
+        return prompt_behind(stream.seen, kept or [], stream.held_out[number].question, self.model, self.settings)
 
     def _example(self, stream: Stream, number: int, kept: list[int] | None):
         exchange = stream.held_out[number]
-        plain = self.model.encode_exchange(exchange.question, exchange.response, longest=LONGEST)
+        plain = self.model.encode_exchange(exchange.question, exchange.response, max_tokens=LONGEST)
         if kept is None:
             return plain
         prompt, reply = self._prompt(stream, number, kept), plain.labels[plain.labels >= 0].tolist()
-        return labelled([*prompt, *reply], start=len(prompt))
+        return labelled_example([*prompt, *reply], start=len(prompt))
+
+
+def prompt_behind(
+    seen: list[Exchange], kept: list[int], question: str, model: BaseModel, settings: Settings
+) -> list[int]:
+    """A question's prompt behind those of the kept exchanges that the product retrieves, the best last."""
+    return prompt_after(seen, ranked_by_words(seen, kept, question), question, model, settings)
+
+
+def prompt_after(
+    seen: list[Exchange], ranked: list[int], question: str, model: BaseModel, settings: Settings
+) -> list[int]:
+    """A question's prompt behind the first of the ranked exchanges, as many as the product shows, the best last."""
+    lengths = (sum(len(model.tokenize(t)) for t in (seen[i].question, seen[i].response)) for i in ranked)
+    shown = ranked[: few_shot_count(lengths, settings.retrieve, settings.retrieve_tokens)][::-1]
+    said = [text for i in shown for text in (seen[i].question, seen[i].response)]
+    return model.encode_prompt(turns([*said, question]))[-3 * LONGEST :]
 
 
 def turns(texts: list[str]) -> list[dict]:
@@ -266,15 +286,12 @@ def turns(texts: list[str]) -> list[dict]:
     return [{"role": ("user", "assistant")[i % 2], "content": text} for i, text in enumerate(texts)]
 
 
-def nearest(
-    stream: Stream, kept: list[int], question: np.ndarray, model: BaseModel, settings: Settings
-) -> list[int]:
-    """The exchanges of the buffer nearest to a question, the nearest last, as the product retrieves them."""
-    index = StandardizedIndex(kept, np.stack([text_embedding(stream.embeddings[i].question) for i in kept]))
-    found = index.search(question, len(kept))[0].tolist()
-    near = [(stream.seen[i].question, stream.seen[i].response) for i in found]
-    lengths = (sum(len(model.tokenize(text)) for text in pair) for pair in near)
-    return found[: how_many(lengths, settings.retrieve, settings.retrieve_tokens)][::-1]
+def ranked_by_words(seen: list[Exchange], kept: list[int], question: str) -> list[int]:
+    """Numbers of all kept exchanges, those that fit a question best first, as the product ranks them."""
+    index = LexicalIndex()
+    for i in kept:
+        index.add(i, f"{seen[i].question}\n{seen[i].response}")
+    return answered_first([id for id, _ in index.search(question)], sorted(kept, reverse=True))
 
 
 def select(cell: Cell, stream: Stream) -> tuple[list[int], int]:
@@ -288,10 +305,10 @@ def select(cell: Cell, stream: Stream) -> tuple[list[int], int]:
         buffer = Buffer(store, make_policy(cell.policy, cell.seed), cell.bins, hidden=hidden)
         observer, numbers, replaced = Observer(buffer, Lexicons.builtin(), cell.eoe_reading), {}, 0
         for number, exchange in enumerate(seen):
-            offer = observer.observe(
+            admission = observer.observe(
                 exchange.question, stream.replies[number] or " ", stream.embeddings[number], float(number)
-            ).offer
-            if offer.id is not None:
-                numbers[offer.id] = number
-                replaced += offer.replaced is not None
+            ).admission
+            if admission.id is not None:
+                numbers[admission.id] = number
+                replaced += admission.evicted is not None
         return sorted(numbers[s.id] for s in buffer.sets()), replaced

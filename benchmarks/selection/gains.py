@@ -6,13 +6,16 @@ from collections.abc import Sequence
 import numpy as np
 
 BASELINES = ("all_three", "random", "fifo", "k_center", "keep_first")  # the paper's rule and its peers, and the control
-USUAL = "learn_questions=false"  # how others train: on the answers alone
+USUAL = "train_on_questions=false"  # how others train: on the answers alone
 FIFTHS = 5  # parts of a stream after which a learning curve has a point
 RESAMPLES, INTERVAL = 2000, (2.5, 97.5)
 SYNTHESIS = 3  # paraphrases of an answer that are held against none
 NAMES = {
-    "recent_diverse": "ours (recent, diverse)", "all_three": "the paper's (all three)",
-    "eoe": "EOE only", "dss": "DSS only", "idd": "IDD only",
+    "recent_diverse": "ours (recent, diverse)",
+    "all_three": "the paper's (all three)",
+    "eoe": "EOE only",
+    "dss": "DSS only",
+    "idd": "IDD only",
 }
 
 
@@ -109,9 +112,13 @@ def recipes(cells: list[dict], bins: int, default: str) -> list[dict]:
             changed[cell["stream"].split("/")[0], cell["changed"]].append(cell)
     return [
         {
-            "data": data, "recipe": recipe, "runs": len(found),
-            **{of: dict(zip(("more", "low", "high"), interval(differences(found, as_it_comes, of))))
-               for of in ("adapted", "retrieval_adapted")},
+            "data": data,
+            "recipe": recipe,
+            "runs": len(found),
+            **{
+                of: dict(zip(("more", "low", "high"), interval(differences(found, as_it_comes, of))))
+                for of in ("adapted", "retrieval_adapted")
+            },
             "forgetting": [
                 float(np.mean([rise(c) for c in side]))
                 for side in (found, [c for c in as_it_comes if run(c) in set(map(run, found))])
@@ -151,10 +158,17 @@ def summarize(cells: list[dict], against: str = "random") -> list[dict]:
     for (stream, bins, name), members in groups.items():
         gain, low, high = interval([gains(members)])
         row = {
-            "stream": stream, "bins": bins, "method": name, "changed": members[0]["changed"],
+            "stream": stream,
+            "bins": bins,
+            "method": name,
+            "changed": members[0]["changed"],
             "paraphrases": members[0]["paraphrases"],
-            "seeds": len(members), "asked": members[0]["asked"],
-            "base": float(np.mean(members[0]["base"])), "gain": gain, "low": low, "high": high,
+            "seeds": len(members),
+            "asked": members[0]["asked"],
+            "base": float(np.mean(members[0]["base"])),
+            "gain": gain,
+            "low": low,
+            "high": high,
             **{of: float(np.mean([m[of] for m in members])) for of in ("replaced", "tokens", "training_seconds")},
             "forgetting": float(np.mean([rise(m) for m in members])),
         }
@@ -199,8 +213,10 @@ def overall(cells: list[dict], bins: int, default: str) -> list[dict]:
     """Each policy's mean gain with the usual training, over the streams that all of them were run on, a stream counting
     once; the last row is the product as it comes. `less` than the `default` policy, with an interval for which streams
     are drawn anew."""
-    found = {policy: [c for c in _plain(alike(cells, bins, USUAL)) if c["policy"] == policy]
-             for policy in (default, *BASELINES)}
+    found = {
+        policy: [c for c in _plain(alike(cells, bins, USUAL)) if c["policy"] == policy]
+        for policy in (default, *BASELINES)
+    }
     rows = {label_of(policy): members for policy, members in found.items()}
     rows[f"{label_of(default)}, as it comes"] = [c for c in _plain(alike(cells, bins)) if c["policy"] == default]
     streams = sorted(set.intersection(*({c["stream"] for c in members} for members in rows.values())))
@@ -262,10 +278,21 @@ def _compare(name: str, cells: list[dict], default: str) -> dict:
     same, same_low, same_high = interval(differences(ours, chosen[equipped], "retrieval_adapted"))
     base = {c["stream"]: c["base"] for c in ours}
     return {
-        "data": name, "streams": len(base), "runs": len(runs), "best": best, "equipped": equipped,
+        "data": name,
+        "streams": len(base),
+        "runs": len(runs),
+        "best": best,
+        "equipped": equipped,
         "base": float(np.concatenate([*base.values()]).mean()),
-        "best_gain": pooled(by_stream(chosen[best])), "adapter": pooled(by_stream(ours)),
-        "retrieval": pooled(by_stream(ours, "retrieval")), "ours": pooled(by_stream(ours, "retrieval_adapted")),
-        "more": more, "low": low, "high": high, "same": same, "same_low": same_low, "same_high": same_high,
+        "best_gain": pooled(by_stream(chosen[best])),
+        "adapter": pooled(by_stream(ours)),
+        "retrieval": pooled(by_stream(ours, "retrieval")),
+        "ours": pooled(by_stream(ours, "retrieval_adapted")),
+        "more": more,
+        "low": low,
+        "high": high,
+        "same": same,
+        "same_low": same_low,
+        "same_high": same_high,
         "forgetting": float(np.mean([rise(c) for c in ours])),
     }

@@ -40,8 +40,9 @@ def _add_legend(figure, all_axes) -> None:
 def draw_comparison(sides: dict[str, list[dict]], path: Path) -> None:
     """What `compare` found, a panel for each of `sides`: a group of bars for each data set."""
     height = 1.2 + 0.75 * max(map(len, sides.values()))
-    with panels(path, "held-out loss below the untouched base, nats per token", 1, len(sides),
-                figsize=(6 * len(sides), height)) as grid:
+    with panels(
+        path, "held-out loss below the untouched base, nats per token", 1, len(sides), figsize=(6 * len(sides), height)
+    ) as grid:
         for axes, (name, rows) in zip(grid.flat, sides.items()):
             for number, (key, what) in enumerate(BARS.items()):
                 places = [place + 0.2 * number for place in range(len(rows))]
@@ -62,8 +63,15 @@ def draw_streams(rows: list[dict], path: Path, columns: int = 5) -> None:
     lines = [streams[i : i + columns] for i in range(0, len(streams), columns)]
     methods = [sorted({r["method"] for r in rows if r["stream"] in line}, reverse=True) for line in lines]
     heights = [1 + 0.35 * len(names) for names in methods]
-    with panels(path, "held-out loss below the untouched base, 95 % intervals", len(lines), len(lines[0]),
-                figsize=(2.5 + 2.2 * len(lines[0]), sum(heights)), height_ratios=heights, sharey="row") as grid:
+    with panels(
+        path,
+        "held-out loss below the untouched base, 95 % intervals",
+        len(lines),
+        len(lines[0]),
+        figsize=(2.5 + 2.2 * len(lines[0]), sum(heights)),
+        height_ratios=heights,
+        sharey="row",
+    ) as grid:
         for places, line, names in zip(grid, lines, methods):
             for axes, stream in zip(places, line):
                 _draw_stream(axes, [r for r in rows if r["stream"] == stream], names)
@@ -87,8 +95,9 @@ def _draw_stream(axes, rows: list[dict], methods: list[str]) -> None:
 def draw_series(followed: list[dict], values: Sequence[int], name: str, path: Path) -> None:
     """A small picture for each stream: the adapter's gain at each value of what `name` says, a line a method."""
     streams, methods = (sorted({curve[name] for curve in followed}) for name in ("stream", "method"))
-    with panels(path, "held-out loss below the untouched base", 1, len(streams),
-                figsize=(2 + 2.4 * len(streams), 3)) as grid:
+    with panels(
+        path, "held-out loss below the untouched base", 1, len(streams), figsize=(2 + 2.4 * len(streams), 3)
+    ) as grid:
         for axes, stream in zip(grid.flat, streams):
             there = [curve for curve in followed if curve["stream"] == stream]
             for curve in there:

@@ -34,9 +34,12 @@ def figures(cells: list[dict]) -> dict:
     fresh = [cell for cell in ended if cell["stream"] in FRESH]
     known = [cell for cell in ended if cell["stream"] not in FRESH]
     return {
-        "compared": compare(known, BINS, OURS), "overall": overall(known, BINS, OURS),
-        "fresh_compared": compare(fresh, BINS, OURS), "fresh_overall": overall(fresh, BINS, OURS),
-        "recipes": recipes(known, BINS, OURS), "ceiling": ceiling(known, BINS, OURS),
+        "compared": compare(known, BINS, OURS),
+        "overall": overall(known, BINS, OURS),
+        "fresh_compared": compare(fresh, BINS, OURS),
+        "fresh_overall": overall(fresh, BINS, OURS),
+        "recipes": recipes(known, BINS, OURS),
+        "ceiling": ceiling(known, BINS, OURS),
         "series": {along: series(cells, along, values, BINS, OURS) for along, (values, _) in SERIES.items()},
         "rows": summarize(ended),
     }
@@ -54,12 +57,15 @@ def page(found: dict) -> str:
             parts += [f"## Each policy{where}", over, overall_table(policies)]
     if found["ceiling"]:
         parts += [
-            "## All exchanges answered", "Beside our buffer, on the same seeds and with the same training, after as "
-            "many training rows or after as many passes over what there is:", ceiling_table(found["ceiling"]),
+            "## All exchanges answered",
+            "Beside our buffer, on the same seeds and with the same training, after as "
+            "many training rows or after as many passes over what there is:",
+            ceiling_table(found["ceiling"]),
         ]
     if found["recipes"]:
         parts += [
-            "## Other settings", "With the same answers, as many training rows each, beside the product as it comes:",
+            "## Other settings",
+            "With the same answers, as many training rows each, beside the product as it comes:",
             recipe_table(found["recipes"]),
         ]
     for along, (values, name) in SERIES.items():

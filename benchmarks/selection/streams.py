@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from idletune.dialogue import Exchange, TokenEmbeddings, read_exchanges
+from idletune.chat_files import read_exchanges
+from idletune.dialogue import Exchange, TokenEmbeddings
 from idletune.model.base_model import BaseModel
 from idletune.selection.scores import text_embedding
 
@@ -22,7 +23,10 @@ USERS = tuple(f"ubuntu_irc/irc_0{n}" for n in range(1, 9))
 FEW = ("ubuntu_irc/irc_04", "dolly/", "medquad/", "persona_chat/", "diasafety_safe/")  # one of each data set
 STREAMS = (*USERS, "dolly/", "medquad/", "persona_chat/", "diasafety_safe/")
 FRESH = (
-    *(f"ubuntu_irc/irc_{n:02}" for n in range(9, 17)), "dolly/+200", "medquad/+200", "persona_chat/+200",
+    *(f"ubuntu_irc/irc_{n:02}" for n in range(9, 17)),
+    "dolly/+200",
+    "medquad/+200",
+    "persona_chat/+200",
     "diasafety_safe/+200",
 )
 HELD_OUT_SHARE, REPLY_TOKENS, BATCH = 5, 40, 32
@@ -41,13 +45,18 @@ class Stream:
     questions: np.ndarray
 
 
-def load_stream(name: str, length: int, model: BaseModel, bars, data: Path = DATA) -> Stream:
-    """The first `length` exchanges of a stream; the base model replies where the cache does not."""
+def split_stream(name: str, length: int, data: Path = DATA) -> tuple[list[Exchange], list[Exchange]]:
+    """The first `length` exchanges of a stream: those that pass through the buffer, and those that are held out."""
     dataset, user = name.split("/")
     before = int(user) if user.startswith("+") else 0
     exchanges = read_exchanges(data / f"{dataset}.jsonl", None if before else user or None, before + length)[before:]
     held = len(exchanges) // HELD_OUT_SHARE
-    seen, held_out = exchanges[:-held], exchanges[-held:]
+    return exchanges[:-held], exchanges[-held:]
+
+
+def load_stream(name: str, length: int, model: BaseModel, bars, data: Path = DATA) -> Stream:
+    """The first `length` exchanges of a stream; the base model replies where the cache does not."""
+    seen, held_out = split_stream(name, length, data)
     path = CACHE / f"{model.sha256[:12]}-{name.strip('/').replace('/', '-')}-{length}-parts.npz"
     if not path.is_file():
         _make(path, seen, held_out, model, bars, name)
@@ -65,7 +74,10 @@ def _make(path: Path, seen: list[Exchange], held_out: list[Exchange], model: Bas
             part = seen[start : start + BATCH]
             replies += model.generate(
                 [model.encode_prompt([{"role": "user", "content": e.question}]) for e in part],
-                max_tokens=REPLY_TOKENS, temperature=0.7, top_p=0.9, seeds=list(range(start, start + len(part))),
+                max_tokens=REPLY_TOKENS,
+                temperature=0.7,
+                top_p=0.9,
+                seeds=list(range(start, start + len(part))),
                 questions=[e.question for e in part],
             )
             bar(len(replies))
@@ -74,7 +86,10 @@ def _make(path: Path, seen: list[Exchange], held_out: list[Exchange], model: Bas
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(f".{os.getpid()}.npz")  # processes that share the work may make it side by side
     np.savez(
-        partial, replies=json.dumps([reply.text for reply in replies]), tokens=np.concatenate(tokens),
-        lengths=[len(t) for t in tokens], questions=np.stack(questions),
+        partial,
+        replies=json.dumps([reply.text for reply in replies]),
+        tokens=np.concatenate(tokens),
+        lengths=[len(t) for t in tokens],
+        questions=np.stack(questions),
     )
     partial.rename(path)

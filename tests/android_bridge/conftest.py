@@ -30,7 +30,7 @@ def embedded(tmp_path_factory) -> dict[str, str]:
     if not library.is_file() or ".so" not in library.name:
         pytest.skip(f"this Python has no shared library at {library} (Debian: apt install libpython3-dev)")
     package = tmp_path_factory.mktemp("python")
-    (package / "idletune").symlink_to(ROOT / "device")
+    (package / "idletune").symlink_to(ROOT / "device" / "idletune")
     elsewhere = [path for path in sys.path if path.endswith("site-packages")]
     return {"LIBPYTHON": str(library), "PYTHONPATH": os.pathsep.join([str(package), *elsewhere])}
 

@@ -52,7 +52,8 @@ def test_it_has_the_parts_of_an_android_library(opened):
 def test_the_manifest_asks_for_no_network(opened):
     manifest = ElementTree.fromstring(opened.read("AndroidManifest.xml"))
     assert {each.get(ANDROID_NAME) for each in manifest.iter("uses-permission")} == {
-        "android.permission.RECEIVE_BOOT_COMPLETED", "android.permission.POST_NOTIFICATIONS"
+        "android.permission.RECEIVE_BOOT_COMPLETED",
+        "android.permission.POST_NOTIFICATIONS",
     }
 
 

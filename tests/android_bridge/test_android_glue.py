@@ -11,17 +11,21 @@ from rpc_caller import CHANGED
 
 
 @pytest.fixture(scope="session")
-def reports(maven, native, embedded, tiny_path, tiny_graphs):
+def reports(maven, native, embedded, tiny_path):
     """What Maven's tests reported, by class."""
     folder = ANDROID / "target" / "surefire-reports"
     shutil.rmtree(folder, ignore_errors=True)
     settings = {**CHANGED, "epochs": 40, "poll_seconds": 0.1}
     given = {
-        **embedded, "TINY_MODEL": str(tiny_path), "GRAPHS": str(tiny_graphs.folder), "SETTINGS": json.dumps(settings),
+        **embedded,
+        "TINY_MODEL": str(tiny_path),
+        "SETTINGS": json.dumps(settings),
         "PYTHON": sys.executable,
     }
     maven(
-        ANDROID, "test", f"-Dnative={native() / 'libidletune.so'}",
+        ANDROID,
+        "test",
+        f"-Dnative={native() / 'libidletune.so'}",
         **{f"IDLETUNE_TEST_{key}": value for key, value in given.items()},
     )
     found = [ElementTree.parse(path).getroot() for path in folder.glob("*.xml")]

@@ -5,35 +5,47 @@ import subprocess
 import sys
 
 import pytest
-from building import BRIDGE, ROOT, run
+from building import BRIDGE, MAVEN_DEPENDENCY, ROOT, run
 from rpc_caller import CHANGED
 
 JAVA = BRIDGE / "java"
 
 
 @pytest.fixture(scope="session")
-def junit(native, embedded, maven, tiny_path, tiny_graphs):
+def junit(native, embedded, maven, tiny_path):
     """Runs one class of tests; returns what was printed."""
     built = native() / "libidletune.so"
     maven(JAVA, "test-compile")
     class_path = JAVA / "target" / "class-path.txt"
-    maven(JAVA, "dependency:build-classpath", f"-Dmdep.outputFile={class_path}", "-Dmdep.includeScope=test")
+    maven(JAVA, f"{MAVEN_DEPENDENCY}:build-classpath", f"-Dmdep.outputFile={class_path}", "-Dmdep.includeScope=test")
 
     def tested(name: str, library=built, **given: str) -> str:
         given |= {
-            **embedded, "TINY_MODEL": str(tiny_path), "GRAPHS": str(tiny_graphs.folder),
+            **embedded,
+            "TINY_MODEL": str(tiny_path),
             "SETTINGS": json.dumps(CHANGED),
         }
         places = [JAVA / "target" / "classes", JAVA / "target" / "test-classes", class_path.read_text().strip()]
         printed = run(
-            ["java", "-Xcheck:jni", f"-Dio.idletune.library={library}", "-cp", ":".join(map(str, places)),
-             "org.junit.runner.JUnitCore", f"io.idletune.{name}"],
+            [
+                "java",
+                "-Xcheck:jni",
+                f"-Dio.idletune.library={library}",
+                "-cp",
+                ":".join(map(str, places)),
+                "org.junit.runner.JUnitCore",
+                f"io.idletune.{name}",
+            ],
             **{f"IDLETUNE_TEST_{key}": value for key, value in given.items()},
         )
         assert "OK (" in printed and "in native method" not in printed, printed[-6000:]
         return printed
 
     return tested
+
+
+def test_what_the_page_can_do(junit):
+    junit("PageMethodsTest")
 
 
 def test_every_method_on_a_tiny_model(junit):
@@ -48,8 +60,22 @@ def test_the_same_api_over_a_socket(junit, tiny_path, tmp_path):
     folder = tmp_path / "private"
     folder.mkdir(mode=0o700)
     command = [
-        sys.executable, "-m", "idletune.commands.cli", "serve", "--socket", folder / "socket", "--model", tiny_path,
-        "--home", tmp_path, "--set", "quiet_from=0", "--set", "quiet_until=0", "--set", "seed=3",
+        sys.executable,
+        "-m",
+        "idletune.commands.cli",
+        "serve",
+        "--socket",
+        folder / "socket",
+        "--model",
+        tiny_path,
+        "--home",
+        tmp_path / "home",
+        "--set",
+        "quiet_from=0",
+        "--set",
+        "quiet_until=0",
+        "--set",
+        "seed=3",
     ]
     with subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, text=True) as server:
         try:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 
 import pytest
 from building import run
@@ -26,8 +27,12 @@ def test_the_sanitizers_find_nothing(native, embedded, tmp_path):
     leaks = tmp_path / "leaks.txt"
     leaks.write_text("".join(f"leak:{name}\n" for name in PYTHONS_OWN))
     counted = fuzzed(
-        native("-DSANITIZE=ON"), embedded, CALLS // 2, seed=2,
-        ASAN_OPTIONS="detect_leaks=1", LSAN_OPTIONS=f"suppressions={leaks}:print_suppressions=0",
+        native("-DSANITIZE=ON"),
+        embedded,
+        CALLS // 2,
+        seed=2,
+        ASAN_OPTIONS="detect_leaks=1",
+        LSAN_OPTIONS=f"suppressions={leaks}:print_suppressions=0",
     )
     assert counted["broken"] == counted["failed"] == 0
 
@@ -40,9 +45,13 @@ def test_it_needs_the_c_library_alone_and_exports_its_interface_alone(native):
     assert symbols and all(name.startswith(("idletune_", "Java_io_idletune_Native_")) for name in symbols)
 
 
-@pytest.mark.parametrize("library, problem", [
-    ("/none/libpython.so", "/none/libpython.so"), ("libc.so.6", "Py_IsInitialized"),
-])
+@pytest.mark.parametrize(
+    "library, problem",
+    [
+        ("/none/libpython.so", "/none/libpython.so"),
+        ("libc.so.6", "Py_IsInitialized"),
+    ],
+)
 def test_a_library_that_is_no_python_is_named(native, library, problem):
     with pytest.raises(AssertionError, match=f"not started: .*{problem}"):
         run([native() / "fuzz", library, "", "", 8, 1])
@@ -56,3 +65,20 @@ def test_a_home_that_is_not_there_is_told_before_python_ends_the_process(native,
 def test_a_missing_package_is_named(native, embedded, tmp_path):
     with pytest.raises(AssertionError, match="not started: No module named 'idletune'"):
         run([native() / "fuzz", embedded["LIBPYTHON"], "", tmp_path, 8, 1])
+
+
+SILENT_AND_UNDUMPED = """
+import ctypes, sys
+library, handle, libc = ctypes.CDLL(sys.argv[1]), ctypes.c_int64(), ctypes.CDLL(None)
+libc.getenv.restype = ctypes.c_char_p
+print(libc.prctl(3), libc.getenv(b"ORT_DISABLE_TELEMETRY"))
+assert library.idletune_create(None, None, None, ctypes.byref(handle)) == 0
+limit = next(line for line in open("/proc/self/limits") if "core file size" in line).split()[4]
+print(libc.prctl(3), libc.getenv(b"ORT_DISABLE_TELEMETRY"), limit)
+"""
+
+
+def test_a_process_that_uses_it_sends_no_telemetry_and_leaves_no_core_dump(native, monkeypatch):
+    monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
+    printed = run([sys.executable, "-c", SILENT_AND_UNDUMPED, native() / "libidletune.so"])
+    assert printed.splitlines() == ["1 None", "0 b'1' 0"]

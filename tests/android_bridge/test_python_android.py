@@ -42,10 +42,22 @@ def parts(tmp_path, monkeypatch):
 def run(parts, abi="arm64-v8a", numpy=NUMPY, python="3.11", llama=None, aar="onnxruntime.aar"):
     (parts / numpy).touch()
     output = parts / "out"
-    python_android.main([
-        "--abi", abi, "--python", python, "--numpy", str(parts / numpy), "--onnxruntime", str(parts / aar),
-        "--llama", str(parts / (llama or abi)), "-o", str(output),
-    ])
+    python_android.main(
+        [
+            "--abi",
+            abi,
+            "--python",
+            python,
+            "--numpy",
+            str(parts / numpy),
+            "--onnxruntime",
+            str(parts / aar),
+            "--llama",
+            str(parts / (llama or abi)),
+            "-o",
+            str(output),
+        ]
+    )
     return output
 
 
@@ -57,23 +69,33 @@ def test_everything_is_there_and_vouched_for(parts):
     for name, digest in manifest["files"].items():
         assert hashlib.sha256((output / name).read_bytes()).hexdigest() == digest
     assert {
-        "python/idletune/rpc/dispatcher.py", "python/llama_cpp/llama_cpp.py", f"wheels/{NUMPY}",
-        "jniLibs/arm64-v8a/libonnxruntime.so", "jniLibs/arm64-v8a/libllama.so", "jniLibs/arm64-v8a/libggml.so",
+        "python/idletune/rpc/dispatcher.py",
+        "python/llama_cpp/llama_cpp.py",
+        f"wheels/{NUMPY}",
+        "jniLibs/arm64-v8a/libonnxruntime.so",
+        "jniLibs/arm64-v8a/libllama.so",
+        "jniLibs/arm64-v8a/libggml.so",
     } <= found
     assert not any(name.startswith("python/") and name.endswith(".so") for name in found)
     run(parts)  # again, in the place of the first
 
 
-@pytest.mark.parametrize("changes, said", [
-    ({"llama": "x86_64"}, "libggml.so is for x86_64, not for arm64-v8a"),
-    ({"abi": "x86_64"}, "is for android_26_arm64_v8a, not for Android on x86_64"),
-    ({"python": "3.12"}, "is for cp311, not for Python 3.12"),
-    ({"python": "3.10", "numpy": "numpy-2.1.0-cp310-cp310-android_26_arm64_v8a.whl"}, "Python 3.10 is too old"),
-    ({"numpy": "numpy-2.1.0-cp311-cp311-manylinux_2_28_aarch64.whl"}, "is for manylinux_2_28_aarch64, not for Android"),
-    ({"numpy": "numpy.whl"}, "not named as a wheel"),
-    ({"aar": "none.aar"}, "holds no jni/arm64-v8a/libonnxruntime.so"),
-    ({"llama": "sdist"}, "libllama.so is not a native library"),
-])
+@pytest.mark.parametrize(
+    "changes, said",
+    [
+        ({"llama": "x86_64"}, "libggml.so is for x86_64, not for arm64-v8a"),
+        ({"abi": "x86_64"}, "is for android_26_arm64_v8a, not for Android on x86_64"),
+        ({"python": "3.12"}, "is for cp311, not for Python 3.12"),
+        ({"python": "3.10", "numpy": "numpy-2.1.0-cp310-cp310-android_26_arm64_v8a.whl"}, "Python 3.10 is too old"),
+        (
+            {"numpy": "numpy-2.1.0-cp311-cp311-manylinux_2_28_aarch64.whl"},
+            "is for manylinux_2_28_aarch64, not for Android",
+        ),
+        ({"numpy": "numpy.whl"}, "not named as a wheel"),
+        ({"aar": "none.aar"}, "holds no jni/arm64-v8a/libonnxruntime.so"),
+        ({"llama": "sdist"}, "libllama.so is not a native library"),
+    ],
+)
 def test_what_does_not_fit_is_refused_by_name(parts, changes, said):
     with pytest.raises(SystemExit, match=said):
         run(parts, **changes)
@@ -83,14 +105,23 @@ def test_what_does_not_fit_is_refused_by_name(parts, changes, said):
 def test_without_an_ndk_or_libraries_it_says_so(parts, monkeypatch):
     monkeypatch.delenv("ANDROID_NDK_HOME", raising=False)
     with pytest.raises(SystemExit, match="set ANDROID_NDK_HOME, or name a folder"):
-        python_android.main([
-            "--abi", "arm64-v8a", "--numpy", str(parts / NUMPY), "--onnxruntime", str(parts / "onnxruntime.aar"),
-            "-o", str(parts / "out"),
-        ])
+        python_android.main(
+            [
+                "--abi",
+                "arm64-v8a",
+                "--numpy",
+                str(parts / NUMPY),
+                "--onnxruntime",
+                str(parts / "onnxruntime.aar"),
+                "-o",
+                str(parts / "out"),
+            ]
+        )
 
 
 def test_the_source_is_fetched_without_its_build_tools_here(tmp_path, monkeypatch):
     """pip asks the source for its name, which takes scikit-build-core: pip fetches that, the project does not."""
+
     def pip(command, check):
         assert "--no-build-isolation" not in command
         with tarfile.open(tmp_path / f"llama_cpp_python-{python_android.LLAMA_CPP_PYTHON}.tar.gz", "w:gz"):

@@ -36,11 +36,24 @@ def mounting(tmp_path):
 
     def run() -> str:
         done = subprocess.run(
-            ["unshare", "--mount", sys.executable, "-c", PROGRAM, BRIDGE / "userland",
-             tmp_path / "first", tmp_path / "second"],
-            env={**os.environ, "PATH": f"{tmp_path / 'commands'}:{os.environ['PATH']}",
-                 "TMPDIR": str(tmp_path / "temporary")},
-            text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            [
+                "unshare",
+                "--mount",
+                sys.executable,
+                "-c",
+                PROGRAM,
+                BRIDGE / "userland",
+                tmp_path / "first",
+                tmp_path / "second",
+            ],
+            env={
+                **os.environ,
+                "PATH": f"{tmp_path / 'commands'}:{os.environ['PATH']}",
+                "TMPDIR": str(tmp_path / "temporary"),
+            },
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
         )
         assert (tmp_path / "first" / "of-first").exists() and (tmp_path / "second" / "of-second").exists()
         return done.stdout

@@ -9,9 +9,8 @@ sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parent)]
 
 
 @pytest.fixture(scope="session")
-def tiny_model_folder(tmp_path_factory, tiny_path, tiny_graphs) -> Path:
-    """The tiny model with its training graphs beside it, as the targets get it."""
+def tiny_model_folder(tmp_path_factory, tiny_path) -> Path:
+    """The tiny model in a folder of its own, as the targets get it."""
     folder = tmp_path_factory.mktemp("tiny model")
     (folder / "tiny.gguf").write_bytes(tiny_path.read_bytes())
-    (folder / "training").symlink_to(tiny_graphs.folder)
     return folder

@@ -14,6 +14,8 @@ from benchmarks.latency.__main__ import push_program, run_job
 from benchmarks.latency.adb import Adb
 from benchmarks.latency.targets import ARM64, ROOT, arm64_python, arm64_variables
 
+pytestmark = pytest.mark.slow
+
 SERIAL = "stand-in-5554"
 
 
@@ -52,14 +54,19 @@ def test_says_what_it_is(target):
 
 
 def test_arguments_reach_the_device_unchanged(device, target):
-    hostile = "a b'; touch $HOME/x \"$(id)\" \\ *"
+    hostile = 'a b\'; touch $HOME/x "$(id)" \\ *'
     assert target._termux(["python3", "-c", "import sys; print(sys.argv[1])", hostile]).rstrip("\n") == hostile
     assert not (device / "data/data/com.termux/files/home/x").exists()
 
 
-@pytest.mark.parametrize("trouble, step", [
-    ("offline", "adb reconnect"), ("unauthorized", "allow this computer's key"), ("full", "free some storage"),
-])
+@pytest.mark.parametrize(
+    "trouble, step",
+    [
+        ("offline", "adb reconnect"),
+        ("unauthorized", "allow this computer's key"),
+        ("full", "free some storage"),
+    ],
+)
 def test_troubles_name_the_next_step(device, target, trouble, step, tmp_path):
     (device / "trouble").write_text(trouble)
     (tmp_path / "job.json").write_text("{}")
@@ -108,8 +115,10 @@ def test_a_lost_connection_says_how_to_give_the_state_back(device, target, tmp_p
 
 def test_ended_by_a_signal(device):
     """A terminated benchmark gives the state back as well."""
-    code = "import sys, time; from benchmarks.latency.adb import Adb\n" \
-           f"with Adb({SERIAL!r}, sys.argv[1]).quiet(): print('in', flush=True); time.sleep(60)"
+    code = (
+        "import sys, time; from benchmarks.latency.adb import Adb\n"
+        f"with Adb({SERIAL!r}, sys.argv[1]).quiet(): print('in', flush=True); time.sleep(60)"
+    )
     running = subprocess.Popen([sys.executable, "-c", code, str(device / "adb")], cwd=ROOT, stdout=subprocess.PIPE)
     assert running.stdout.readline() == b"in\n" and (device / "made_up").exists()
     running.send_signal(signal.SIGTERM)

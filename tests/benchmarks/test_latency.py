@@ -14,8 +14,16 @@ def result(target="host", emulated=False, median=2.0):
     row = {"unit": "ms", "n": 20, "median": median, "p90": 3.0, "mad": 0.1}
     environment = {"cores": 2, "cpu": "c", "abi": "a", "kernel": "k", "load": [0.1], "versions": {"numpy": "2"}}
     return {
-        "target": target, "emulated": emulated, "model": "m.gguf", "threads": 0, "environment": environment,
-        "commit": "c", "date": "d", "command": "make", "measures": {"adapter swap": row}, "peak_mb": {"serving": 300.0},
+        "target": target,
+        "emulated": emulated,
+        "model": "m.gguf",
+        "threads": 0,
+        "environment": environment,
+        "commit": "c",
+        "date": "d",
+        "command": "make",
+        "measures": {"adapter swap": row},
+        "peak_mb": {"serving": 300.0},
         "parity": {"a run": parity.differences({"base": 1.0}, {"base": 1.0})},
     }
 
@@ -48,6 +56,7 @@ def test_parity_names_the_worst():
         parity.differences({"step 1": 2.0}, {})
 
 
+@pytest.mark.slow
 def test_report(tmp_path):
     assert "| adapter swap | ms | 2 | 3 | 0.1 | 20 | <= 50: met |" in markdown(result())
     assert "Emulated" in markdown(result(emulated=True)) and not goal(result(emulated=True), "adapter swap")
@@ -63,8 +72,16 @@ def test_every_part_on_this_machine(tmp_path, tiny_model_folder):
     there = push_program(target, {"tiny": tiny_model_folder / "tiny.gguf"})
     found = run_job(target, there["tiny"], [*MEASURED, "parity", "loop"], 2, 1, tmp_path)
     wanted = {
-        "start-up", "first token", "prefill, adapter", "adapter swap", "observe", "question and answer",
-        "observe, share of a reply", "micro-step", "training", "checkpoint",
+        "start-up",
+        "first token",
+        "prefill, adapter",
+        "adapter swap",
+        "observe",
+        "question and answer",
+        "observe, share of a reply",
+        "micro-step",
+        "training",
+        "checkpoint",
     }
     assert wanted <= found["measures"].keys()
     assert all(value > 0 for row in found["measures"].values() for value in row["values"])

@@ -9,6 +9,8 @@ from benchmarks.selection.gains import USUAL, ceiling, compare, label, overall, 
 from benchmarks.selection.pictures import draw_series, draw_streams
 from benchmarks.selection.tables import ceiling_table, comparison, overall_table, recipe_table, series_table, table
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_row_tells_the_gain_its_interval_and_the_difference():
     cells = [cell("recent_diverse", 0.5, seed=s) for s in range(3)] + [cell("random", 0.2, seed=s) for s in range(3)]
@@ -93,8 +95,15 @@ def test_users_of_a_data_set_count_together_and_only_runs_that_all_have():
 def test_a_user_with_more_seeds_weighs_no_more():
     cells = [cell(p, 0.4, 0.1, "irc/1", seed=s) for p in ("recent_diverse", "random") for s in range(3)]
     easy = [cell(p, 0.2, 0.1, "irc/2") for p in ("recent_diverse", "random")]
-    cells += [{**c, "base": [loss - 2 for loss in c["base"]], "adapted": [loss - 2 for loss in c["adapted"]],
-               "retrieval_adapted": [loss - 2 for loss in c["retrieval_adapted"]]} for c in easy]
+    cells += [
+        {
+            **c,
+            "base": [loss - 2 for loss in c["base"]],
+            "adapted": [loss - 2 for loss in c["adapted"]],
+            "retrieval_adapted": [loss - 2 for loss in c["retrieval_adapted"]],
+        }
+        for c in easy
+    ]
     (row,) = compare(cells, 32, "recent_diverse")
     alone = [compare([c for c in cells if c["stream"] == s], 32, "recent_diverse")[0] for s in ("irc/1", "irc/2")]
     assert row["base"] == pytest.approx((alone[0]["base"] + alone[1]["base"]) / 2)

@@ -4,6 +4,7 @@ import json
 import sys
 from pathlib import Path
 
+import pytest
 from made_cells import cell
 
 from benchmarks.selection.report import figures, page, pictures
@@ -13,6 +14,7 @@ sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 import selection_quality  # noqa: E402
 
 
+@pytest.mark.slow
 def test_the_page_tells_what_there_are_cells_for(tmp_path):
     both = [cell(policy, 0.3, 0.1) for policy in ("recent_diverse", "random")]
     found = figures(both)
@@ -28,10 +30,13 @@ def test_the_page_tells_what_there_are_cells_for(tmp_path):
     assert "| 32 | 4 | 7,580 | 12 |" in page(found)
     pictures(found, tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {
-        "selection.png", "selection-compared.png", "selection-fifths.png",
+        "selection.png",
+        "selection-compared.png",
+        "selection-fifths.png",
     }
 
 
+@pytest.mark.slow
 def test_rouge_of_the_base_the_adapter_and_both():
     scores = {"rouge_base": 0.1, "rouge_adapted": 0.2, "rouge_both": 0.3}
     written = {name: {"rouge1": score, "rougeL": score / 2} for name, score in scores.items()}

@@ -1,7 +1,7 @@
 from datetime import datetime
 
 from fuzzed_states import fuzzed_states
-from idletune.schedule.clock import Moment
+from idletune.clock import Moment
 from idletune.schedule.device_state import DeviceState, parse_state, parse_termux
 from idletune.schedule.state_sources import completed
 from idletune.schedule.windows import History, WindowPolicy

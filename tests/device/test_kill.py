@@ -11,6 +11,7 @@ import sys
 import time
 
 import numpy as np
+import pytest
 from idletune.dialogue import DialogueSet, Scores
 from idletune.selection.buffer import Buffer
 from idletune.selection.policies import make_policy
@@ -32,7 +33,7 @@ def observe(buffer, number):
     embedding = np.zeros(HIDDEN, np.float32)
     embedding[number % HIDDEN] = 1
     new = DialogueSet(f"question {number}", "reply " * 300, "work", embedding, Scores(0.5, 0.5, number % 7))
-    return buffer.offer(new)
+    return buffer.admit(new)
 
 
 def be_killed(home):
@@ -92,6 +93,7 @@ def learn(store, buffer, ids):
         buffer.mark_learned(ids, version)
 
 
+@pytest.mark.slow
 def test_no_acknowledged_answer_is_lost(tmp_path):
     home, chance = tmp_path / "home", random.Random(7)
     answered = replaced = 0

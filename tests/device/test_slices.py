@@ -2,18 +2,19 @@
 
 import numpy as np
 import pytest
-from idletune.learning.refresh import embeddings_due
-from idletune.learning.rounds import new_answers, open_round
-from idletune.model.gguf_file import GgufFile
+from idletune.formats.gguf_file import GgufFile
+from idletune.learning.training_runs import count_answers
 from idletune.settings import Settings
+from idletune.state.run_records import open_run
+from idletune.state.set_records import embeddings_due, is_paraphrased
 from loop import SETTINGS, answer_all, observe, open_tiny_runtime
 
 PARAPHRASING = Settings(**{**vars(SETTINGS), "paraphrases": 1, "epochs": 6})
 
 
 @pytest.fixture
-def open_runtime(tiny_path, tiny_graphs, home):
-    return open_tiny_runtime(tiny_path, tiny_graphs, home)
+def open_runtime(tiny_path, home):
+    return open_tiny_runtime(tiny_path, home)
 
 
 def looks(limit):
@@ -24,8 +25,8 @@ def looks(limit):
 
 def looks_after_synthesis(runtime, limit):
     """The same, counted from when all paraphrases are there."""
-    stop, sets = looks(limit), open_round(runtime.store).training
-    return lambda: all(runtime.store.counter(f"paraphrased {id}") for id in sets) and stop()
+    stop, sets = looks(limit), open_run(runtime.store).training
+    return lambda: all(is_paraphrased(runtime.store, id) for id in sets) and stop()
 
 
 def adapter_bits(runtime):
@@ -60,7 +61,7 @@ def test_an_answer_in_between_waits_for_the_next_round(open_runtime):
         assert not runtime.learn(should_stop=looks(8)).finished
         observe(runtime, 3, start=12)
         answer_all(runtime)
-        assert runtime.learn().trained_sets == 10 and new_answers(runtime.store) == 3
+        assert runtime.learn().trained_sets == 10 and count_answers(runtime.store, 0)[0] == 3
 
 
 def test_a_round_that_lost_a_set_begins_anew(open_runtime):
@@ -68,11 +69,11 @@ def test_a_round_that_lost_a_set_begins_anew(open_runtime):
         observe(runtime, 12)
         answer_all(runtime)
         runtime.learn(should_stop=looks(8))
-        begun = open_round(runtime.store)
+        begun = open_run(runtime.store)
         runtime.forget(begun.training[0])
         report = runtime.learn()
         assert report.finished and report.trained_sets + report.held_out_sets == 11
-        assert open_round(runtime.store) is None
+        assert open_run(runtime.store) is None
 
 
 def test_what_was_rejected_is_not_tried_again_without_new_answers(open_runtime):
@@ -80,7 +81,7 @@ def test_what_was_rejected_is_not_tried_again_without_new_answers(open_runtime):
         observe(runtime, 10)
         answer_all(runtime)
         assert not runtime.learn().verdict.promoted
-        assert new_answers(runtime.store) == 0 and "new answers" in runtime.scheduler.nothing_to_learn()
+        assert count_answers(runtime.store, 0)[0] == 0 and "new answers" in runtime.scheduler.nothing_to_learn()
 
 
 def test_embedding_anew_goes_on_set_by_set(open_runtime):
@@ -101,5 +102,5 @@ def test_a_stop_ends_a_batch_of_paraphrases(open_runtime):
         observe(runtime, 12)
         answer_all(runtime)
         report = runtime.learn(should_stop=looks(3))
-        assert report.stage == "synthesis" and not runtime.store.counter("paraphrased 1")
+        assert report.stage == "synthesis" and not is_paraphrased(runtime.store, 1)
         assert runtime.chat("still there?") is not None

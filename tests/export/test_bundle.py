@@ -1,6 +1,7 @@
 """A bundle from the tiny model, end to end: built, checked, installed, pushed, refused."""
 
 import errno
+import hashlib
 import json
 import os
 import re
@@ -24,11 +25,8 @@ from idletune_export.sources import Source, find_source
 PUSH = Path(__file__).parents[2] / "scripts" / "push.sh"
 
 
-def build(tiny_path, tiny_graphs, target, say=lambda _: None, **constants):
-    """Its training graphs are the session's: exporting them a second time is the longest part."""
+def build(tiny_path, target, say=lambda _: None, **constants):
     with pytest.MonkeyPatch.context() as patch:
-        copied = lambda _, folder: shutil.copytree(tiny_graphs.folder, folder)  # noqa: E731
-        patch.setattr(bundle_module, "provide_training_graphs", copied)
         for name, value in constants.items():
             patch.setattr(bundle_module, name, value)
         build_bundle(Source("tiny", tiny_path), target, say=say)
@@ -36,16 +34,19 @@ def build(tiny_path, tiny_graphs, target, say=lambda _: None, **constants):
 
 
 @pytest.fixture(scope="module")
-def bundle(tiny_path, tiny_graphs, tmp_path_factory):
-    return build(tiny_path, tiny_graphs, tmp_path_factory.mktemp("dist") / "phone" / "tiny")
+def bundle(tiny_path, tmp_path_factory):
+    return build(tiny_path, tmp_path_factory.mktemp("dist") / "phone" / "tiny")
 
 
 def test_everything_is_there_and_vouched_for(bundle):
     manifest = check_bundle(bundle / "base.gguf")
     names = set(manifest["files"])
     assert {
-        "base.gguf", "training/shape.json", "training/head_end.onnx", "lexicons.json", "settings.json",
-        "LICENSE-MODEL", "install-termux.sh",
+        "base.gguf",
+        "lexicons.json",
+        "settings.json",
+        "LICENSE-MODEL",
+        "install-termux.sh",
     } < names
     assert sorted(p.name for p in bundle.parent.iterdir()) == ["tiny"]
     assert names == {p.relative_to(bundle).as_posix() for p in bundle.rglob("*") if p.is_file()} - {"manifest.json"}
@@ -56,23 +57,37 @@ def test_everything_is_there_and_vouched_for(bundle):
     assert manifest["parity"]["training"]["int8_cosine"] > 0.9
 
 
-def test_a_model_that_int8_leads_astray_trains_in_float32(tiny_path, tiny_graphs, tmp_path):
+def test_a_model_that_int8_leads_astray_trains_in_float32(tiny_path, tmp_path):
     said = []
-    made = build(tiny_path, tiny_graphs, tmp_path / "tiny", say=said.append, LEAST_INT8_COSINE=1.1)
-    assert not [*made.rglob("*_int8.onnx")] and [*made.rglob("block_backward.onnx")]
+    made = build(tiny_path, tmp_path / "tiny", say=said.append, LEAST_INT8_COSINE=1.1)
+    assert json.loads((made / "settings.json").read_text()) == {"matmul_dtype": "float32"}
     assert any("float32 alone" in line for line in said) and check_bundle(made / "base.gguf")
 
 
 def test_the_wheel_is_pure_python_and_carries_the_device(bundle):
     (wheel,) = bundle.glob("idletune-*-py3-none-any.whl")
-    packed = {"commands/cli.py", "data/lexicons.json", "training/graphs/unpack/Q4_0.onnx"}
+    packed = {"commands/cli.py", "data/lexicons.json", "onnx_runtime/graphs/Q4_0.onnx"}
     assert {f"idletune/{name}" for name in packed} < set(zipfile.ZipFile(wheel).namelist())
 
 
 def test_the_device_starts_from_it(bundle, home):
-    with Runtime(home, bundle / "base.gguf", Settings(threads=1, reply_tokens=4), sequences=1) as runtime:
+    with Runtime(home, bundle / "base.gguf", Settings(reply_tokens=4), sequences=1) as runtime:
         assert runtime.chat("hello").tokens
-        assert runtime._learning().graphs.folder == bundle / "training"
+        assert runtime.trainer_loss([runtime.model.encode_text("bread")], None) > 0
+
+
+def test_a_bundle_with_graphs_of_its_own_still_opens(bundle, home, tmp_path):
+    """As earlier versions made them: its graphs are ignored, and its manifest says more of the shape."""
+    earlier = shutil.copytree(bundle, tmp_path / "earlier")
+    (earlier / "training").mkdir()
+    (earlier / "training" / "shape.json").write_text("{}")
+    manifest = json.loads((earlier / "manifest.json").read_text())
+    manifest["shape"] |= {"heads": 4, "rms_eps": 1e-5}
+    manifest["files"]["training/shape.json"] = {"bytes": 2, "sha256": hashlib.sha256(b"{}").hexdigest()}
+    (earlier / "manifest.json").write_text(json.dumps(manifest))
+    assert check_bundle(earlier / "base.gguf")
+    with Runtime(home, earlier / "base.gguf", Settings(), sequences=1) as runtime:
+        assert runtime.trainer_loss([runtime.model.encode_text("bread")], None) > 0
 
 
 def refused(capsys, *arguments) -> str:
@@ -102,7 +117,7 @@ def test_a_failure_keeps_the_bundle_that_was_there(capsys, tmp_path, tiny_path, 
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(bundle_module, "provide_training_graphs", full)
+    monkeypatch.setattr(bundle_module, "check_training", full)
     before = (target / "manifest.json").read_bytes()
     assert "no room left" in refused(capsys, "bundle", tiny_path, "-o", target)
     assert (target / "manifest.json").read_bytes() == before
@@ -132,7 +147,7 @@ def calls(folder: Path) -> list[str]:
 
 
 def test_termux_gets_everything_that_llama_cpp_python_needs():
-    script = (Path(__file__).parents[2] / "export" / "termux" / "install-termux.sh").read_text()
+    script = (Path(__file__).parents[2] / "export" / "idletune_export" / "termux" / "install-termux.sh").read_text()
     needed = {re.match(r"[\w-]+", each).group() for each in requires("llama-cpp-python") if "extra ==" not in each}
     small = re.search(r"^pip install ([\w -]+)$", script, re.MULTILINE).group(1).split()
     assert needed - {"numpy"} <= set(small) and "python-numpy" in script

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 from idletune.errors import DamagedDataError, UsageError
 from idletune.model.base_model import BaseModel
+from idletune_export.base import Base
 from idletune_export.cli import main
 from idletune_export.gguf_model import quantize, write_gguf_model, write_quantized
 from idletune_export.hugging_face_folder import write_hugging_face_folder
 from idletune_export.parity import compare
 from idletune_export.reference import Reference
+from idletune_export.sources import find_source
 from idletune_export.vocabulary import CUTS, Vocabulary, _cut, write_tokenizer
 from safetensors.numpy import load_file, save_file
 from tiny_model import write_tiny_model
@@ -73,7 +75,8 @@ def test_rows_in_the_wrong_order_would_be_seen(folder, half, tmp_path):
 
 @pytest.mark.parametrize("kind, largest", [("Q8_0", 0.03), ("Q4_0", 0.4), ("Q4_1", 0.4)])
 def test_quantized_by_llama_cpp(folder, half, tmp_path, kind, largest):
-    small = write_quantized(folder, tmp_path / "small.gguf", kind)
+    path = tmp_path / "small.gguf"
+    small = write_quantized(folder, path, kind) if kind == "Q4_0" else quantize(half, path, kind)
     assert small.stat().st_size < half.stat().st_size
     types = {t.name: t.tensor_type.name for t in gguf.GGUFReader(small).tensors}
     assert types["blk.0.attn_q.weight"] == kind and types["output_norm.weight"] == "F32"
@@ -96,9 +99,14 @@ def test_importance_lowers_the_error_where_it_counts(folder, half, tmp_path):
     assert errors[0] < errors[1]
 
 
-@pytest.mark.parametrize("model_type, changes", [
-    ("qwen2", {}), ("qwen3", {"head_dim": 32}), ("gemma3_text", {"head_dim": 32, "query_pre_attn_scalar": 32}),
-])
+@pytest.mark.parametrize(
+    "model_type, changes",
+    [
+        ("qwen2", {}),
+        ("qwen3", {"head_dim": 32}),
+        ("gemma3_text", {"head_dim": 32, "query_pre_attn_scalar": 32}),
+    ],
+)
 def test_other_families_go_through_the_same_code(folder, tmp_path, model_type, changes):
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
@@ -168,35 +176,53 @@ def test_bad_input_is_one_line_and_leaves_nothing(capsys, copy, tmp_path):
     index = {"weight_map": {"model.norm.weight": "model-00001-of-00002.safetensors"}}
     (copy / "model.safetensors.index.json").write_text(json.dumps(index))
     assert "the shard model-00001-of-00002.safetensors is missing" in attempt()
+    (copy / "model.safetensors.index.json").unlink()
     (copy / "model.safetensors").write_bytes(whole)
     tokenizer = json.loads((copy / "tokenizer.json").read_text())
     (copy / "tokenizer.json").write_text("{")
     assert "not a tokenizer file" in attempt()
     tokenizer["pre_tokenizer"] = {"type": "Whitespace"}
     (copy / "tokenizer.json").write_text(json.dumps(tokenizer))
-    assert "none of the known cuts: smollm" in attempt()
+    assert "BPE pre-tokenizer was not recognized" in attempt()
     (copy / "tokenizer.json").unlink()
     assert "no tokenizer at" in attempt()
+    config = json.loads((copy / "config.json").read_text())
+    unknown = {"model_type": "nobodys", "architectures": ["NobodysForCausalLM"]}
+    (copy / "config.json").write_text(json.dumps(config | unknown))
+    (copy / "tokenizer.json").write_text(json.dumps(tokenizer))
+    assert "NobodysForCausalLM" in attempt()
+
+
+def test_scaled_rotary_positions_are_converted(copy, tmp_path):
     config = json.loads((copy / "config.json").read_text())
     scaling = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
     scaling["original_max_position_embeddings"] = 64
     (copy / "config.json").write_text(json.dumps(config | {"rope_scaling": scaling}))
-    assert "rope scaling 'llama3'" in attempt()
-    (copy / "config.json").write_text(json.dumps(config | {"model_type": "mamba"}))
-    assert "architecture 'mamba' is unknown" in attempt()
+    divisors = tensors(write_gguf_model(copy, tmp_path / "m.gguf"))["rope_freqs.weight"]
+    assert divisors[0] == 1 and divisors[-1] == 8
 
 
-@pytest.mark.parametrize("error", [
-    OSError(28, "No space left on device"), OSError("6144 requested and 448 written"),  # as numpy says it
-    RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)"),  # as safetensors does
-])
+@pytest.mark.parametrize(
+    "error",
+    [
+        'OSError(28, "No space left on device")',
+        'OSError("6144 requested and 448 written")',  # as numpy says it
+    ],
+)
 def test_a_full_disk_is_one_line_and_leaves_nothing(capsys, monkeypatch, folder, tmp_path, error):
-    def full(*_, **__):
-        raise error
-
-    monkeypatch.setattr(gguf.GGUFWriter, "write_tensors_to_file", full)
+    """With a stand-in for the converter that meets one."""
+    (tmp_path / "conversion").mkdir()
+    stand_in = f"class ModelBase:\n    @staticmethod\n    def load_hparams(*_):\n        raise {error}\n"
+    stand_in += "ModelType = get_model_architecture = get_model_class = None\n"
+    (tmp_path / "conversion" / "__init__.py").write_text(stand_in)
+    monkeypatch.setenv("IDLETUNE_LLAMA_CPP", str(tmp_path))
     assert "no room left beside" in refused(capsys, "gguf", folder, "-o", tmp_path / "out" / "m.gguf")
     assert not list((tmp_path / "out").iterdir())
+
+
+def test_converters_that_are_not_there_are_named(capsys, monkeypatch, folder, tmp_path):
+    monkeypatch.setenv("IDLETUNE_LLAMA_CPP", str(tmp_path / "nowhere"))
+    assert "run make llama-cpp" in refused(capsys, "gguf", folder, "-o", tmp_path / "out" / "m.gguf")
 
 
 def test_a_lost_tensor_is_named(copy, tmp_path):
@@ -218,3 +244,17 @@ def test_a_tensor_without_a_place_in_the_folder_is_refused(capsys, tmp_path, nam
 def test_unknown_quantizations_are_named(half, tmp_path):
     with pytest.raises(UsageError, match="'Q9' is unknown"):
         quantize(half, tmp_path / "m.gguf", "Q9")
+
+
+def test_a_split_model_is_refused_by_name_before_anything_is_made(tmp_path):
+    first = write_tiny_model(tmp_path / "m.gguf", part_tensors=8)
+    made = tmp_path / "made"
+    for export in (
+        lambda: find_source(str(first)),
+        lambda: Base(first),
+        lambda: write_hugging_face_folder(first, made),
+        lambda: quantize(first, made, "Q4_0"),
+    ):
+        with pytest.raises(UsageError, match="m-00001-of-00003.gguf is the first of 3 parts; make one file"):
+            export()
+    assert not made.exists()

@@ -3,7 +3,7 @@
 import numpy as np
 import onnx
 import pytest
-from idletune.model.onnx_session import open_session
+from idletune.onnx_runtime.session import open_session
 from idletune_export.int4 import ImportanceQuantizer, quantize_blocks
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
@@ -24,7 +24,8 @@ def importance():
 def quantized(weights, importance=None):
     """What onnxruntime computes with the weights, as a matrix (rows, columns)."""
     graph = helper.make_graph(
-        [helper.make_node("MatMul", ["x", "w"], ["y"], name="product")], "g",
+        [helper.make_node("MatMul", ["x", "w"], ["y"], name="product")],
+        "g",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", COLUMNS])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", ROWS])],
         [numpy_helper.from_array(np.ascontiguousarray(weights.T), "w")],

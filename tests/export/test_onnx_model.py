@@ -8,9 +8,10 @@ from idletune.commands.cli import main
 from idletune.errors import DamagedDataError, UsageError
 from idletune.model.base_model import BaseModel
 from idletune.model.chat_template import conversation
-from idletune.model.onnx_session import open_session
+from idletune.onnx_runtime.session import open_session
 from idletune.runtime import Runtime
 from idletune.settings import Settings
+from idletune.telemetry import import_onnxruntime
 from idletune_export.adapter_files import Adapter, convert_adapter, write_peft_folder
 from idletune_export.base import Base
 from idletune_export.hugging_face_folder import write_hugging_face_folder
@@ -50,7 +51,8 @@ def adapter(folder):
     rng, base = np.random.default_rng(0), Base(folder / "hf")
     modules = {
         name: tuple(0.3 * rng.standard_normal(shape).astype(np.float32) for shape in ((4, columns), (rows, 4)))
-        for name, (rows, columns) in base.shapes().items() if not name.endswith("v_proj")
+        for name, (rows, columns) in base.shapes().items()
+        if not name.endswith("v_proj")
     }
     write_peft_folder(Adapter(8.0, modules), folder / "peft", "base")
     for name in ("adapter.gguf", "adapter.onnx_adapter"):
@@ -101,8 +103,7 @@ def test_three_engines_agree_with_the_same_adapter(folder, adapter, model, refer
 
 
 def test_onnxruntimes_own_adapters_do_the_same(folder, adapter, model):
-    import onnxruntime as ort
-
+    ort = import_onnxruntime()
     tokens = model.tokenize(TEXT)
     model.load_adapter(adapter / "adapter.onnx_adapter")
     ours = model.logits(tokens)
@@ -150,7 +151,7 @@ def test_prompts_and_replies_are_those_of_llama_cpp(folder, model):
 @pytest.mark.parametrize("beginning", [100, 290, 380])
 def test_prompts_with_a_long_beginning_in_common_find_room(folder, beginning):
     with BaseModel(folder / "base.gguf", context_tokens=2048, sequences=8, threads=1, backend="onnx") as model:
-        model._engine.cells = 400
+        model.engine.cells = 400
         prompts = [model.tokenize("x" * (beginning - 10) + letter * 10) for letter in "abcdefgh"]
         together = model.generate(prompts, seeds=[0] * 8, **GREEDY)
         alone = model.generate(prompts[3:4], seeds=[0], **GREEDY)
@@ -176,12 +177,24 @@ def test_sampled_answers_repeat_with_their_seed(model):
     assert replies[0] == replies[1] != replies[2]
 
 
-def test_a_phone_without_llama_cpp_learns_too(folder, tiny_graphs, home):
+def test_a_phone_without_llama_cpp_learns_too(folder, home):
     """Training reads base.gguf, the ONNX model answers and serves the adapter; the gate compares the two."""
-    shutil.copytree(tiny_graphs.folder, home / "graphs")
-    settings = Settings(threads=1, epochs=12, least_steps=0, learning_rate=0.01, rank=4, alpha=8, paraphrases=0,
-                        quiet_from=0, quiet_until=0, probe_tolerance=10.0, daily_limit=100, reply_tokens=4,
-                        engine_tolerance=0.3)
+    settings = Settings(
+        threads=1,
+        epochs=12,
+        min_steps=0,
+        learning_rate=0.01,
+        rank=4,
+        alpha=8,
+        paraphrases=0,
+        quiet_from=0,
+        quiet_until=0,
+        probe_tolerance=10.0,
+        daily_limit=100,
+        reply_tokens=4,
+        engine_tolerance=0.3,
+        suspicious_fall=1,
+    )
     with Runtime(home, folder / "base.gguf", settings, sequences=2, backend="onnx") as runtime:
         for i in range(8):
             runtime.chat(f"question number {i} about bread")

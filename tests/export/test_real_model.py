@@ -1,6 +1,5 @@
 """The default model through the whole export: how much each step may lose."""
 
-
 import numpy as np
 import pytest
 from idletune.model.base_model import BaseModel
@@ -19,11 +18,26 @@ from idletune_export.training_check import LEAST_INT8_COSINE
 
 pytestmark = pytest.mark.model
 QUESTIONS = [
-    "What is the capital of France?", "Name three fruits.", "How do I boil an egg?", "Write a haiku about rain.",
-    "What is 12 times 12?", "Who wrote Hamlet?", "Explain gravity to a child.", "Give me a name for a dog.",
-    "What does a baker do?", "How far is the moon?", "Translate hello into Spanish.", "What is a verb?",
-    "List the days of the week.", "Why is the sky blue?", "How many legs has a spider?", "What is tea made of?",
-    "Tell me a fact about whales.", "How do plants eat?", "What is an island?", "Say goodbye politely.",
+    "What is the capital of France?",
+    "Name three fruits.",
+    "How do I boil an egg?",
+    "Write a haiku about rain.",
+    "What is 12 times 12?",
+    "Who wrote Hamlet?",
+    "Explain gravity to a child.",
+    "Give me a name for a dog.",
+    "What does a baker do?",
+    "How far is the moon?",
+    "Translate hello into Spanish.",
+    "What is a verb?",
+    "List the days of the week.",
+    "Why is the sky blue?",
+    "How many legs has a spider?",
+    "What is tea made of?",
+    "Tell me a fact about whales.",
+    "How do plants eat?",
+    "What is an island?",
+    "Say goodbye politely.",
 ]
 
 
@@ -85,13 +99,15 @@ def test_onnx_models_and_one_adapter_in_three_engines(folder, half, reference, t
     rng, base = np.random.default_rng(0), Base(folder / "hf")
     modules = {
         name: tuple(0.06 * rng.standard_normal(shape).astype(np.float32) for shape in ((8, columns), (rows, 8)))
-        for name, (rows, columns) in base.shapes().items() if name.endswith(("q_proj", "v_proj"))
+        for name, (rows, columns) in base.shapes().items()
+        if name.endswith(("q_proj", "v_proj"))
     }
     write_peft_folder(Adapter(16.0, modules), folder / "peft", "base")
     convert_adapter(folder / "peft", folder / "a.gguf", folder / "hf")
     convert_adapter(folder / "a.gguf", folder / "a.onnx_adapter", half)
     engines = {
-        "llama.cpp": (open_model(half), "a.gguf"), "onnxruntime": (models["fp32"], "a.onnx_adapter"),
+        "llama.cpp": (open_model(half), "a.gguf"),
+        "onnxruntime": (models["fp32"], "a.onnx_adapter"),
         "peft": (reference, "peft"),
     }
     losses = {}

@@ -1,96 +1,62 @@
-"""The graphs that ship with the package are those that export makes, and hold to their promises."""
+"""The graphs that ship with the package are those that `make graphs` writes, and hold to their promises."""
 
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
-from idletune.errors import UsageError
-from idletune.model.onnx_session import open_session
-from idletune.training.graph_files import PACKAGED_GRAPHS, VARIANTS, find_graphs
-from idletune.training.rows import lay_out
-from idletune.training.shape import BlockShape
-from idletune_export import training_graphs
-from idletune_export.cli import main, make_parser
-from idletune_export.int8_graphs import export_int8_graphs
-from idletune_export.unpack_graphs import export_unpack_graphs
+from idletune.formats.families import used_kinds
+from idletune.formats.sublayers import may_be_adapted
+from idletune.onnx_runtime.dequantizer import GRAPHS as DEQUANTIZE_GRAPHS
+from idletune.training.graph_files import GRAPHS, sublayer_graph
+from idletune_export.dequantize_graphs import export_dequantize_graphs
+from idletune_export.graphs.files import write_training_graphs
 
-SHIPPED = PACKAGED_GRAPHS / "smollm2-135m"
-NAMES = ["head_start", "head_total", "head_gather", "head_end"]
-WAYS = "forward", "backward", "forward_int8", "backward_int8"
-NAMES += [f"{variant}/block_{way}" for variant in VARIANTS for way in WAYS]
+MOST_BYTES = 6_000_000
 
 
-@pytest.fixture(scope="module")
-def made(exported):
-    return exported("smollm2-135m")
+def graphs_of(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.onnx"))
 
 
-def random_inputs(graph, seed=0):
-    """Inputs of a row of two sets with a common beginning, by the graph's own names and shapes."""
-    rng, layout = np.random.default_rng(seed), lay_out(3, [13, 6])
-    sizes = {"T": 22, "B": 2, "L": 13, "R": 4, "n": 7, "V": 50}
-    inputs = {**vars(layout), "scale": np.array(2.0, np.float32)}
-    for value in graph.graph.input:
-        if value.name not in inputs:
-            dims = [d.dim_value or sizes[d.dim_param] for d in value.type.tensor_type.shape.dim]
-            kind = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
-            spread = 40 if kind == np.int8 else 0.1
-            inputs[value.name] = (spread * rng.standard_normal(dims)).astype(kind)
-    return inputs
-
-
-def run(path):
-    graph, session = onnx.load(path), open_session(path, threads=1)
-    inputs = {k: v for k, v in random_inputs(graph).items() if k in {i.name for i in session.get_inputs()}}
-    return session.run(None, inputs)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_shipped_graphs_equal_exported_ones(made, name):
-    for ours, theirs in zip(run(SHIPPED / f"{name}.onnx"), run(made / f"{name}.onnx"), strict=True):
-        np.testing.assert_array_equal(ours, theirs)
-    assert onnx.load(SHIPPED / f"{name}.onnx").graph.input == onnx.load(made / f"{name}.onnx").graph.input
-    assert (SHIPPED / "shape.json").read_text() == (made / "shape.json").read_text()
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_standard_operators_of_opset_20_and_no_parameters(name):
-    model = onnx.load(SHIPPED / f"{name}.onnx")
-    assert [(o.domain, o.version) for o in model.opset_import if o.domain == ""] == [("", 20)]
-    assert {node.domain for node in model.graph.node} <= {""}
-    assert sum(np.prod(t.dims) for t in model.graph.initializer) < 1000
-    onnx.checker.check_model(model)
-
-
-@pytest.mark.parametrize("kind, export", [("unpack", export_unpack_graphs), ("int8", export_int8_graphs)])
-def test_shipped_graphs_of_all_models_are_the_exported_ones(tmp_path, kind, export):
+@pytest.mark.parametrize(
+    "folder, export", [(DEQUANTIZE_GRAPHS, export_dequantize_graphs), (GRAPHS, write_training_graphs)]
+)
+def test_shipped_graphs_are_those_that_are_made(tmp_path, folder, export):
     export(tmp_path)
-    shipped = sorted((PACKAGED_GRAPHS / kind).glob("*.onnx"))
-    assert [p.name for p in shipped] == sorted(p.name for p in tmp_path.glob("*.onnx"))
-    for path in shipped:
-        assert path.read_bytes() == (tmp_path / path.name).read_bytes(), path.name
+    assert graphs_of(folder) == graphs_of(tmp_path)
+    different = [name for name in graphs_of(folder) if (folder / name).read_bytes() != (tmp_path / name).read_bytes()]
+    assert not different, f"{len(different)} graphs are not what the sources make, {different[0]} first: make graphs"
 
 
-def test_what_ships_is_small():  # for two models
-    assert sum(p.stat().st_size for p in PACKAGED_GRAPHS.rglob("*") if p.is_file()) < 800_000
+def test_they_are_small():
+    assert sum(path.stat().st_size for folder in (GRAPHS, DEQUANTIZE_GRAPHS) for path in folder.rglob("*")) < MOST_BYTES
 
 
-def test_the_command_that_the_device_names_is_one():
-    with pytest.raises(UsageError, match="beside the model") as error:
-        find_graphs(BlockShape("llama", 1, 1, 1, 1, 1, 1e-5))
-    command = str(error.value).split("idletune-export ")[1].split()
-    assert make_parser().parse_args(command).output == Path("training")
+def test_standard_operators_of_opset_20_and_neither_parameters_nor_sizes_of_a_model():
+    for name in graphs_of(GRAPHS):
+        model = onnx.load(GRAPHS / name)
+        onnx.checker.check_model(model)
+        assert all(entry.domain == "" and entry.version <= 20 for entry in model.opset_import), name
+        assert {node.domain for node in model.graph.node} <= {""}, name
+        constants = [node.attribute[0].t for node in model.graph.node if node.op_type == "Constant"]
+        values = [onnx.numpy_helper.to_array(tensor) for tensor in (*constants, *model.graph.initializer)]
+        assert sum(value.size for value in values) < 500, name
+        integers = [value for value in values if value.dtype == np.int64]
+        assert all(np.abs(value).max() < 10 for value in integers), name
+        inputs = [value.type.tensor_type.shape.dim for value in model.graph.input]
+        assert {d.dim_value for dims in inputs for d in dims} <= {0, 1}, name  # 0: a name stands for it
 
 
-def test_a_stopped_export_leaves_nothing_and_mixes_into_nothing(tiny_path, tmp_path, monkeypatch, capsys):
-    def stop(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(training_graphs, "export_block", stop)
-    folder = tmp_path / "training"
-    assert main(["graphs", str(tiny_path), "-o", str(folder)]) == 130
-    assert not [*tmp_path.iterdir()] and "nothing half-written is left" in capsys.readouterr().err
-    folder.mkdir()
-    assert main(["graphs", str(tiny_path), "-o", str(folder)]) == 2
-    assert not [*folder.iterdir()] and "exists; name another place" in capsys.readouterr().err
+@pytest.mark.parametrize("kind", used_kinds(), ids=lambda kind: kind.name)
+def test_the_forward_graph_saves_what_the_backward_graph_takes(kind):
+    for int8 in (False, True):
+        for adapted in (False, True) if may_be_adapted(kind) else (False,):
+            forward, backward = (
+                onnx.load(sublayer_graph(GRAPHS, kind, adapted=adapted, int8=int8, backward=side)).graph
+                for side in (False, True)
+            )
+            saved = {value.name for value in forward.output} - {"y", "keys", "values"}
+            assert saved <= {value.name for value in backward.input}
+            lora = {value.name.replace(".lora_", ".d_lora_") for value in forward.input if ".lora_" in value.name}
+            assert {value.name for value in backward.output} == {"dx", *lora} and bool(lora) == adapted

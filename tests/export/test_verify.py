@@ -27,8 +27,11 @@ def rows(text):
 
 def test_the_table_tells_good_from_worse(capsys, models, tmp_path):
     rng, base = np.random.default_rng(0), Base(models / "half.gguf")
-    modules = {n: (rng.standard_normal((2, c)).astype(np.float32), rng.standard_normal((r, 2)).astype(np.float32) * 0.2)
-               for n, (r, c) in base.shapes().items() if n.endswith("q_proj")}
+    modules = {
+        n: (rng.standard_normal((2, c)).astype(np.float32), rng.standard_normal((r, 2)).astype(np.float32) * 0.2)
+        for n, (r, c) in base.shapes().items()
+        if n.endswith("q_proj")
+    }
     write_peft_folder(Adapter(2.0, modules), tmp_path / "peft", "base")
     arguments = ["verify", str(models), "--original", str(tmp_path / "hf"), "--adapter", str(tmp_path / "peft")]
     assert main(arguments) == 0

@@ -14,7 +14,11 @@ from termux_programs import TermuxPrograms
 
 CHANGED = {
     **{name: value for name, value in vars(SETTINGS).items() if value != getattr(Settings(), name)},
-    "window_from": 0, "window_until": 0, "memory_mb": 100, "window_reserve_mb": 0, "window_disk_mb": 0,
+    "window_from": 0,
+    "window_until": 0,
+    "memory_mb": 100,
+    "window_reserve_mb": 0,
+    "window_disk_mb": 0,
 }
 
 
@@ -26,9 +30,9 @@ def phone(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def idletune(phone, home, tiny_path, tiny_graphs, capsys):
+def idletune(phone, home, tiny_path, capsys):
     """Runs a command in a home with ten answers; returns exit code and output."""
-    with open_tiny_runtime(tiny_path, tiny_graphs, home)() as runtime:
+    with open_tiny_runtime(tiny_path, home)() as runtime:
         observe(runtime, 10)
         answer_all(runtime)
     (home / "settings.json").write_text(json.dumps(CHANGED))
@@ -41,6 +45,7 @@ def idletune(phone, home, tiny_path, tiny_graphs, capsys):
     return run
 
 
+@pytest.mark.slow
 def test_a_tick_learns_on_the_charger_and_not_off_it(phone, idletune):
     phone.battery(plugged="UNPLUGGED")
     assert idletune("tick") == (0, "not learning: not plugged in\n") and not phone.wakes()
@@ -61,6 +66,7 @@ def test_a_tick_learns_with_the_engine_that_was_asked_for(phone, idletune):
     assert "failed: no base.onnx" in idletune("status")[1]
 
 
+@pytest.mark.slow
 def test_the_installed_job_learns_in_an_encrypted_home(phone, idletune, home, tmp_path):
     """From `termux install` to a new adapter, as Android starts the script."""
     key = tmp_path / "key"
@@ -87,7 +93,7 @@ def test_a_second_learner_is_told_in_one_line(phone, idletune, home):
 
 
 def test_a_signal_ends_a_slice_gently_and_a_second_one_at_once(home):
-    with device_commands._scheduler(home, Settings()) as scheduler:
+    with device_commands.open_scheduler(home, Settings()) as scheduler:
         os.kill(os.getpid(), signal.SIGTERM)
         assert scheduler.interrupted()
         with pytest.raises(KeyboardInterrupt):

@@ -3,12 +3,13 @@ import os
 
 import pytest
 from idletune.errors import UsageError
+from idletune.formats.gguf_file import GgufFile
+from idletune.formats.model_shape import ModelShape
 from idletune.learning.adapters import Adapters, describe
-from idletune.model.gguf_file import GgufFile
 from idletune.settings import Settings
+from idletune.state.provenance import versions_knowing
 from idletune.state.store import Store
 from idletune.training.lora import Lora, read_adapter
-from idletune.training.shape import ModelShape
 
 
 @pytest.fixture
@@ -65,7 +66,7 @@ def test_forgetting_a_set_drops_all_that_learned_from_it(adapters, lora):
     clean, first, second = promote(adapters, lora, [1]), promote(adapters, lora, [1, 2]), None
     adapters.keep = 5
     second = promote(adapters, lora, [1, 2, 3])
-    assert adapters.forget(2) == [second, first]
+    assert adapters.drop_all(versions_knowing(adapters.store, 2)) == [second, first]
     assert adapters.current().version == clean
 
 

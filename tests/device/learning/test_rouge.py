@@ -12,13 +12,16 @@ def test_agrees_with_the_rouge_score_package():
         assert rouge1(a, b) == pytest.approx(scorer.score(b, a)["rouge1"].fmeasure)
 
 
-@pytest.mark.parametrize("text, other, expected", [
-    ("Как дела сегодня?", "как ДЕЛА завтра", 2 / 3),
-    ("schön", "sch n", 0.0),
-    ("今天天气", "今天很热。", 1 / 2),
-    ("東京でラーメン 2 杯", "東京でラーメン 3 杯", 8 / 9),
-    ("snake_case", "snake case", 1.0),
-])
+@pytest.mark.parametrize(
+    "text, other, expected",
+    [
+        ("Как дела сегодня?", "как ДЕЛА завтра", 2 / 3),
+        ("schön", "sch n", 0.0),
+        ("今天天气", "今天很热。", 1 / 2),
+        ("東京でラーメン 2 杯", "東京でラーメン 3 杯", 8 / 9),
+        ("snake_case", "snake case", 1.0),
+    ],
+)
 def test_words_of_every_script_count(text, other, expected):
     assert rouge1(text, other) == rouge1(other, text) == pytest.approx(expected)
 

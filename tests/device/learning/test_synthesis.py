@@ -1,20 +1,24 @@
 import pytest
 from idletune.learning.synthesis import EXAMPLES, Checker, SynthesisReport, Synthesizer, clean, paraphrase_prompt
-from idletune.model.base_model import BaseModel, Reply
+from idletune.model.base_model import BaseModel
+from idletune.model.reply import Reply
 from idletune.settings import Settings
 
 ORIGINAL = "How do I keep my bread dough warm in a cold kitchen?"
 
 
-@pytest.mark.parametrize("paraphrase, problem", [
-    ("What is a good way to keep bread dough warm when the kitchen is cold?", None),
-    ("", "empty"),
-    (ORIGINAL.lower(), "copy"),
-    ("Is there a bus to the harbour on Sunday at noon, please?", "meaning lost"),
-    ("Bread dough?", "length"),
-    ("Reworded: how to keep bread dough warm in a kitchen?", "prompt leak"),
-    (EXAMPLES[0][1], "prompt leak"),
-])
+@pytest.mark.parametrize(
+    "paraphrase, problem",
+    [
+        ("What is a good way to keep bread dough warm when the kitchen is cold?", None),
+        ("", "empty"),
+        (ORIGINAL.lower(), "copy"),
+        ("Is there a bus to the harbour on Sunday at noon, please?", "meaning lost"),
+        ("Bread dough?", "length"),
+        ("Reworded: how to keep bread dough warm in a kitchen?", "prompt leak"),
+        (EXAMPLES[0][1], "prompt leak"),
+    ],
+)
 def test_each_fault_is_named(paraphrase, problem):
     assert Checker(0.25, 0.9).problem(paraphrase, ORIGINAL) == problem
 

@@ -3,14 +3,15 @@
 import json
 import shutil
 from contextlib import suppress
-from dataclasses import asdict
+from pathlib import Path
 
 import pytest
+from idletune.chat_files import read_exchanges
 from idletune.errors import DamagedDataError, IdleTuneError, UsageError
-from idletune.model.bundle import FORMAT, check_bundle, sha256
-from idletune.model.gguf_file import GgufFile
+from idletune.formats.gguf_file import GgufFile
+from idletune.formats.model_shape import ModelShape
+from idletune.model.bundle import FORMAT, base_of, check_bundle, sha256
 from idletune.runtime import Runtime
-from idletune.training.shape import ModelShape
 
 
 @pytest.fixture
@@ -21,9 +22,10 @@ def bundle(tiny_path, tmp_path):
     (folder / "training" / "head.onnx").write_bytes(b"a graph")
     files = {
         path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": sha256(path)}
-        for path in folder.rglob("*") if path.is_file()
+        for path in folder.rglob("*")
+        if path.is_file()
     }
-    write(folder, {"format": FORMAT, "shape": asdict(ModelShape.of(GgufFile(tiny_path))), "files": files})
+    write(folder, {"format": FORMAT, "shape": ModelShape.of(GgufFile(tiny_path)).summary(), "files": files})
     return folder
 
 
@@ -66,8 +68,8 @@ def test_missing_and_cut_files_are_named(bundle):
 
 def test_another_shape_is_refused(bundle):
     shape = json.loads((bundle / "manifest.json").read_text())["shape"]
-    changed(bundle, shape=shape | {"heads": 8})
-    with pytest.raises(DamagedDataError, match=r"another shape than its manifest says \(heads\)"):
+    changed(bundle, shape=shape | {"layers": 8})
+    with pytest.raises(DamagedDataError, match=r"another shape than its manifest says \(layers\)"):
         check_bundle(bundle / "base.gguf")
 
 
@@ -86,6 +88,7 @@ def test_manifests_that_cannot_be_trusted(bundle):
             check_bundle(bundle / "base.gguf")
 
 
+@pytest.mark.slow
 def test_a_manifest_with_one_bit_changed_is_refused_or_says_the_same(bundle):
     path = bundle / "manifest.json"
     content = path.read_bytes()
@@ -95,3 +98,11 @@ def test_a_manifest_with_one_bit_changed_is_refused_or_says_the_same(bundle):
         path.write_bytes(damaged)
         with suppress(IdleTuneError):
             assert check_bundle(bundle / "base.gguf")["shape"] == json.loads(content)["shape"]
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "a\0b", "/dev/zero", "/proc/self/mem", "."])
+def test_what_cannot_be_a_model_is_refused_in_words(home, name):
+    with pytest.raises((UsageError, DamagedDataError), match="no model file|no base model|shorter than a GGUF header"):
+        Runtime(home, base_of(Path(name)))
+    with pytest.raises(UsageError, match="no conversation file"):
+        read_exchanges(Path(name) / "x")

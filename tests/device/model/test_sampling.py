@@ -19,6 +19,7 @@ def test_shares_follow_the_softmax_of_the_tempered_logits():
     assert draws(logits, temperature=0.5) == pytest.approx(sharp / sharp.sum(), abs=0.04)
 
 
+@pytest.mark.slow
 def test_the_nucleus_keeps_the_fewest_that_hold_top_p():
     logits = np.log(np.array([0.5, 0.3, 0.2], np.float32))
     assert draws(logits, top_p=0.7)[2] == 0 and draws(logits, top_p=0.7)[1] > 0

@@ -1,7 +1,5 @@
 """An open dispatcher over the tiny model."""
 
-import shutil
-
 import pytest
 from idletune.rpc import Dispatcher
 from rpc_caller import CHANGED, Caller
@@ -10,12 +8,11 @@ from rpc_caller import CHANGED, Caller
 class Opened:
     """`call(method, **params)` gives results; `open(**settings)` opens the tiny model in `home`."""
 
-    def __init__(self, dispatcher: Dispatcher, model, graphs, home):
-        self.dispatcher, self.model, self.graphs, self.home = dispatcher, model, graphs, home
+    def __init__(self, dispatcher: Dispatcher, model, home):
+        self.dispatcher, self.model, self.home = dispatcher, model, home
         self.call = Caller(dispatcher.handle)
 
     def open(self, **settings) -> dict:
-        shutil.copytree(self.graphs.folder, self.home / "graphs", dirs_exist_ok=True)
         return self.call("open", model=str(self.model), home=str(self.home), settings={**CHANGED, **settings})
 
     def answered(self, count: int) -> None:
@@ -23,12 +20,12 @@ class Opened:
         for i in range(count):
             self.call("observe", question=f"question number {i} about bread", response="a reply")
         while due := self.call("prompts")["prompts"]:
-            self.call("answer", prompt_id=due[0]["id"], verdict="edit", text="aaaa aaaa aaaa")
+            self.call("answer", prompt_id=due[0]["id"], shown=due[0]["shown"], verdict="edit", text="aaaa aaaa aaaa")
 
 
 @pytest.fixture
-def opened(tiny_path, tiny_graphs, home):
+def opened(tiny_path, home):
     home.mkdir(mode=0o700)
     dispatcher = Dispatcher()
-    yield Opened(dispatcher, tiny_path, tiny_graphs, home)
+    yield Opened(dispatcher, tiny_path, home)
     dispatcher.close()

@@ -27,6 +27,14 @@ def test_of_progress_only_the_newest_waits_in_its_old_place():
     assert [name for name, _ in taken(queue)] == ["event.training", "event.prompt"]
 
 
+def test_a_question_that_is_open_no_more_is_not_told():
+    queue = EventQueue()
+    queue.put("event.prompt", 3, prompt={"id": 3, "question": "my secret"})
+    queue.put("event.prompt", 4, prompt={"id": 4})
+    queue.put("event.prompt_dismissed", 3, prompt_id=3)
+    assert taken(queue) == [("event.prompt", {"prompt": {"id": 4}}), ("event.prompt_dismissed", {"prompt_id": 3})]
+
+
 def test_a_reader_that_never_comes_costs_little():
     queue = EventQueue()
     for i in range(10 * MOST_WAITING):

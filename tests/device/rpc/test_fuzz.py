@@ -11,13 +11,46 @@ from rpc_caller import CHARGING, check_response
 
 CALLS = 4000
 VALUES = [
-    None, True, False, 0, -1, 1, 7, 2**31, 2**63, -(2**70), 10**400, 0.5, -1e300, "", "x", "accept", "edit",
-    "😀\u0000é", "half \ud83d", "x" * 5000, "/", "/dev/null", "\0", "../..", [], [[]], [1, "a", None], {},
-    {"a": {"b": [{}]}}, CHARGING, {"daily_limit": 3}, {"threads": 10**12}, {"epochs": "many"}, {"learning_rate": -1},
-    {"seed": 2**64}, {"bins": None}, {"plugged": "yes", "percentage": -5, "temperature_c": 1e9},
+    None,
+    True,
+    False,
+    0,
+    -1,
+    1,
+    7,
+    2**31,
+    2**63,
+    -(2**70),
+    10**400,
+    0.5,
+    -1e300,
+    "",
+    "x",
+    "accept",
+    "edit",
+    "😀\u0000é",
+    "half \ud83d",
+    "x" * 5000,
+    "/",
+    "/dev/null",
+    "\0",
+    "../..",
+    [],
+    [[]],
+    [1, "a", None],
+    {},
+    {"a": {"b": [{}]}},
+    CHARGING,
+    {"daily_limit": 3},
+    {"threads": 10**12},
+    {"epochs": "many"},
+    {"learning_rate": -1},
+    {"seed": 2**64},
+    {"buffer_capacity": None},
+    {"plugged": "yes", "percentage": -5, "temperature_c": 1e9},
 ]
 # Opening, closing and writing files are left to their own tests: here the runtime stays open, and the disk as it is.
-LEFT_OUT = "open", "close", "export_my_data"
+LEFT_OUT = "open", "close", "export_my_data", "export_answers", "export_adapter", "rotate_key", "erase", "check"
 
 
 def random_bytes(rng):
@@ -94,8 +127,15 @@ def test_lives_end_at_any_moment(opened):
     place = {"model": str(opened.model), "home": str(opened.home), "settings": {"threads": 1}}
     messages = [
         {"jsonrpc": "2.0", "id": 1, "method": name, "params": params}
-        for name, params in (("open", place), ("close", {}), ("chat", {"text": "hi"}), ("status", {}), ("prompts", {}),
-                             ("observe", {"question": "what?", "response": "that"}), ("tick", {}))
+        for name, params in (
+            ("open", place),
+            ("close", {}),
+            ("chat", {"text": "hi"}),
+            ("status", {}),
+            ("prompts", {}),
+            ("observe", {"question": "what?", "response": "that"}),
+            ("tick", {}),
+        )
     ]
     scripts = [[rng.choice(messages) for _ in range(30)] for _ in range(4)]
     problems = []

@@ -27,28 +27,39 @@ def request(method="version", **more):
 @pytest.mark.parametrize("id", [1, 0, -5, "a", "", "ä😀", 1.5, None, 10**40])
 def test_the_id_comes_back_as_it_was(dispatcher, id):
     response = answer(dispatcher, request(id=id))
-    assert response["id"] == id and type(response["id"]) is type(id) and response["result"]["api"] == 1
+    assert response["id"] == id and type(response["id"]) is type(id) and response["result"]["api"] == 2
 
 
-@pytest.mark.parametrize("data, code, id", [
-    (b"", -32700, None), (b"{", -32700, None), (b"\xff\xfe", -32700, None), (b'"\xc0\x80"', -32700, None),
-    (b'{"jsonrpc": "2.0", "method": "foobar, "params": "bar", "baz]', -32700, None),
-    (b'[{"jsonrpc": "2.0", "method": "sum", "params": [1], "id": "1"}, {"jsonrpc": "2.0", "method"', -32700, None),
-    (b'{"jsonrpc": "2.0", "id": NaN, "method": "version"}', -32700, None), (b"\xef\xbb\xbf{}", -32700, None),
-    (b"1", -32600, None), (b"null", -32600, None), (b"{}", -32600, None), (b"[]", -32600, None),
-    (b'{"jsonrpc": "2.0", "method": 1, "params": "bar"}', -32600, None),
-    (b'{"jsonrpc": "1.0", "method": "version", "id": 7}', -32600, 7),
-    (b'{"jsonrpc": "2.0", "method": "version", "params": "bar", "id": 7}', -32600, 7),
-    (b'{"jsonrpc": "2.0", "method": "version", "id": [7]}', -32600, None),
-    (b'{"jsonrpc": "2.0", "method": "version", "id": true}', -32600, None),
-    (b'{"jsonrpc": "2.0", "method": "version", "id": 1e999}', -32600, None),
-    (b'{"jsonrpc": "2.0", "method": "foobar", "id": "1"}', -32601, "1"),
-    (b'{"jsonrpc": "2.0", "method": "version", "params": [], "id": 1}', -32602, 1),
-    (b'{"jsonrpc": "2.0", "method": "version", "params": {"x": 1}, "id": 1}', -32602, 1),
-    (b'{"jsonrpc": "2.0", "method": "status", "id": 1, "params": ' + b"[" * 40 + b"]" * 40 + b"}", -32006, None),
-    (b"[" * 500_000, -32006, None), (b" " * (LARGEST_REQUEST + 1), -32006, None),
-    (b'{"jsonrpc": "2.0", "method": "prompts", "id": 1}', -32003, 1),
-])
+@pytest.mark.parametrize(
+    "data, code, id",
+    [
+        (b"", -32700, None),
+        (b"{", -32700, None),
+        (b"\xff\xfe", -32700, None),
+        (b'"\xc0\x80"', -32700, None),
+        (b'{"jsonrpc": "2.0", "method": "foobar, "params": "bar", "baz]', -32700, None),
+        (b'[{"jsonrpc": "2.0", "method": "sum", "params": [1], "id": "1"}, {"jsonrpc": "2.0", "method"', -32700, None),
+        (b'{"jsonrpc": "2.0", "id": NaN, "method": "version"}', -32700, None),
+        (b"\xef\xbb\xbf{}", -32700, None),
+        (b"1", -32600, None),
+        (b"null", -32600, None),
+        (b"{}", -32600, None),
+        (b"[]", -32600, None),
+        (b'{"jsonrpc": "2.0", "method": 1, "params": "bar"}', -32600, None),
+        (b'{"jsonrpc": "1.0", "method": "version", "id": 7}', -32600, 7),
+        (b'{"jsonrpc": "2.0", "method": "version", "params": "bar", "id": 7}', -32600, 7),
+        (b'{"jsonrpc": "2.0", "method": "version", "id": [7]}', -32600, None),
+        (b'{"jsonrpc": "2.0", "method": "version", "id": true}', -32600, None),
+        (b'{"jsonrpc": "2.0", "method": "version", "id": 1e999}', -32600, None),
+        (b'{"jsonrpc": "2.0", "method": "foobar", "id": "1"}', -32601, "1"),
+        (b'{"jsonrpc": "2.0", "method": "version", "params": [], "id": 1}', -32602, 1),
+        (b'{"jsonrpc": "2.0", "method": "version", "params": {"x": 1}, "id": 1}', -32602, 1),
+        (b'{"jsonrpc": "2.0", "method": "status", "id": 1, "params": ' + b"[" * 40 + b"]" * 40 + b"}", -32006, None),
+        (b"[" * 500_000, -32006, None),
+        (b" " * (LARGEST_REQUEST + 1), -32006, None),
+        (b'{"jsonrpc": "2.0", "method": "prompts", "id": 1}', -32003, 1),
+    ],
+)
 def test_what_is_wrong_has_its_code(dispatcher, data, code, id):
     response = answer(dispatcher, data)
     check_response(response)

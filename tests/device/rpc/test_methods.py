@@ -7,8 +7,10 @@ import sqlite3
 from contextlib import closing
 
 import pytest
+from idletune.learning.adapters import Adapters
+from idletune.privacy import forget
 from idletune.state.keyring import make_key
-from idletune.state.store import FILE_NAME
+from idletune.state.store import FILE_NAME, Store
 from rpc_caller import CHARGING, Caller, Failed, events_until
 
 
@@ -33,10 +35,15 @@ def test_the_whole_loop(opened):
     known = call("adapters")
     assert known["serving"] == 1 and [found["version"] for found in known["adapters"]] == [1]
     assert call("tick") | {"reason": ""} == {
-        "outcome": "not_now", "code": "nothing", "reason": "", "seconds": 0.0, "more": False}
+        "outcome": "not_now",
+        "code": "nothing",
+        "reason": "",
+        "seconds": 0.0,
+        "more": False,
+    }
     assert call("rollback") == {"serving": None}
     told = events_until(events, "event.adapter")[-1]["params"]
-    assert told == {"version": 1, "promoted": False, "reason": "rolled back"}
+    assert told == {"version": 1, "promoted": False, "suspicious": False, "reason": "rolled back"}
     assert "nothing to roll back" in fails(-32001, call, "rollback")
     assert call("status")["runtime"]["answered"]["sets"] == 10
 
@@ -69,32 +76,47 @@ def test_what_cannot_be_kept_is_answered_all_the_same(opened):
 def test_a_database_that_takes_nothing_costs_the_exchange_and_the_question_but_not_the_answer(opened):
     opened.open(seed=3)
     opened.call("observe", question="what is bread?", response="a loaf")
-    opened.dispatcher.session.opened().store.rows("PRAGMA busy_timeout = 10")
+    opened.dispatcher.shared.opened().store.rows("PRAGMA busy_timeout = 10")
     with closing(sqlite3.connect(opened.home / FILE_NAME)) as other:
         other.execute("BEGIN IMMEDIATE")
         reply = opened.call("chat", text="hello bread")
     assert reply["tokens"] == 12 and reply["unobserved"]
 
 
-@pytest.mark.parametrize("verdict, text", [
-    ("accept", {}), ("edit", {"text": "better"}), ("dismiss", {}), ("never_ask", {}),
-])
+@pytest.mark.parametrize(
+    "verdict, text",
+    [
+        ("accept", {}),
+        ("edit", {"text": "better"}),
+        ("dismiss", {}),
+        ("never_ask", {}),
+    ],
+)
 def test_each_verdict(opened, verdict, text):
     opened.open()
     opened.call("observe", question="what is bread?", response="a loaf")
     due = opened.call("prompts")["prompts"][0]
     assert (due["question"], due["response"]) == ("what is bread?", "a loaf")
-    assert opened.call("answer", prompt_id=due["id"], verdict=verdict, **text) == {"verdict": verdict}
+    assert opened.call("answer", prompt_id=due["id"], shown=due["shown"], verdict=verdict, **text) == {
+        "verdict": verdict
+    }
     assert opened.call("prompts") == {"prompts": [], "waiting": 0}
-    assert "ask for the next one" in fails(-32001, opened.call, "answer", prompt_id=due["id"], verdict="dismiss")
+    assert "ask for the next one" in fails(
+        -32001, opened.call, "answer", prompt_id=due["id"], shown=due["shown"], verdict="dismiss"
+    )
 
 
 def test_an_answer_that_finds_the_disk_full_can_be_given_again(opened):
     opened.open()
     opened.call("observe", question="what is bread?", response="a loaf")
     due = opened.call("prompts")["prompts"][0]
-    answer = {"prompt_id": due["id"], "verdict": "edit", "text": "a loaf of flour, water and salt " * 300}
-    store = opened.dispatcher.session.opened().store
+    answer = {
+        "prompt_id": due["id"],
+        "shown": due["shown"],
+        "verdict": "edit",
+        "text": "a loaf of flour, water and salt " * 300,
+    }
+    store = opened.dispatcher.shared.opened().store
     store.rows("PRAGMA max_page_count = 1")  # SQLite takes the pages that are there
     assert "free some storage" in fails(-32007, opened.call, "answer", **answer)
     store.rows("PRAGMA max_page_count = 1000000")
@@ -103,8 +125,29 @@ def test_an_answer_that_finds_the_disk_full_can_be_given_again(opened):
 
 def test_text_goes_with_edit_only(opened):
     opened.open()
-    fails(-32602, opened.call, "answer", prompt_id=1, verdict="edit")
-    fails(-32602, opened.call, "answer", prompt_id=1, verdict="accept", text="x")
+    fails(-32602, opened.call, "answer", prompt_id=1, shown="", verdict="edit")
+    fails(-32602, opened.call, "answer", prompt_id=1, shown="", verdict="accept", text="x")
+
+
+@pytest.mark.parametrize("verdict", ["accept", "dismiss", "never_ask"])
+def test_an_answered_question_is_told_as_dismissed(opened, verdict):
+    opened.open()
+    opened.call("observe", question="what is bread?", response="a loaf")
+    due = opened.call("prompts")["prompts"][0]
+    opened.call("answer", prompt_id=due["id"], shown=due["shown"], verdict=verdict)
+    told = events_until(opened.dispatcher.next_event, "event.prompt_dismissed")
+    assert told[-1]["params"] == {"prompt_id": due["id"]}
+
+
+def test_a_question_that_another_process_forgot_is_told_as_dismissed(opened):
+    opened.open()
+    id = opened.call("observe", question="my secret plumbus", response="yes")["id"]
+    asked = events_until(opened.dispatcher.next_event, "event.prompt")[-1]["params"]["prompt"]["id"]
+    with Store(opened.home) as store:
+        forget(store, Adapters(store, ""), id)
+    opened.call("observe", question="what is bread?", response="a loaf")
+    told = events_until(opened.dispatcher.next_event, "event.prompt")
+    assert [event["params"].get("prompt_id") for event in told] == [asked, None]
 
 
 def test_forget_takes_the_set_out_of_the_export(opened, tmp_path):
@@ -112,7 +155,15 @@ def test_forget_takes_the_set_out_of_the_export(opened, tmp_path):
     id = opened.call("observe", question="my secret plumbus", response="yes")["id"]
     assert opened.call("export_my_data", path=str(tmp_path / "before"))["records"] > 1
     assert "plumbus" in (tmp_path / "before").read_text()
-    assert opened.call("forget", id=id) == {"dropped": []}
+    due = opened.call("prompts")["prompts"][0]["id"]
+    planned = opened.call("forget", id=id, dry_run=True)
+    assert (planned["sets"], planned["prompts"]) == ([id], [due]) and opened.call("prompts")["waiting"] == 1
+    assert [copy["path"] for copy in planned["copies"]] == [str(tmp_path / "before")]
+    assert opened.call("forget", id=id, descendants="shown") == planned
+    told = events_until(opened.dispatcher.next_event, "event.prompt_dismissed")
+    assert "plumbus" not in json.dumps(told) and told[-1]["params"] == {"prompt_id": due}
+    assert opened.call("copies", erase_record=True)["copies"] == planned["copies"]
+    assert opened.call("copies") == {"copies": []}
     opened.call("export_my_data", path=str(tmp_path / "after"))
     assert "plumbus" not in (tmp_path / "after").read_text()
     assert "does not exist yet" in fails(-32001, opened.call, "export_my_data", path=str(tmp_path / "after"))
@@ -139,10 +190,15 @@ def test_settings_that_the_next_open_or_every_night_would_refuse_are_not_kept(op
     key = os.urandom(32)
     opened.call("open", **place, key=base64.b64encode(key).decode())
     make_key(tmp_path / "another")
+    os.mkfifo(tmp_path / "fifo", 0o600)
     for values, said in (
-        ({"lexicons": str(tmp_path / "none")}, "no lexicon folder"), ({"targets": "banana"}, "unknown LoRA target"),
+        ({"lexicons": str(tmp_path / "none")}, "no lexicon folder"),
+        ({"targets": "banana"}, "unknown LoRA target"),
         ({"key_file": str(tmp_path / "none")}, "cannot read the key file"),
         ({"key_file": str(tmp_path / "another")}, "wrong key for the state"),
+        ({"key_file": str(tmp_path / "fifo")}, "it is no regular file"),
+        ({"key_file": "/dev/zero"}, "is no regular file"),
+        ({"key_file": "a\0b"}, "half a character or a NUL"),
     ):
         assert said in fails(-32001, opened.call, "settings", values={"daily_limit": 3, **values})
     assert not (opened.home / "settings.json").exists() and opened.call("settings")["settings"]["daily_limit"] == 5
@@ -206,7 +262,7 @@ def test_too_much_text_is_refused_by_its_size(opened):
 
 
 def test_versions_and_subscription_need_nothing_open(opened):
-    assert opened.call("version")["api"] == 1 and opened.call("stop") == {"stopped": False}
+    assert opened.call("version")["api"] == 2 and opened.call("stop") == {"stopped": False}
     assert opened.call("subscribe") == {"subscribed": True} and opened.call("cancel") == {"cancelled": []}
     assert "chat" in {found["name"] for found in opened.call("rpc.discover")["methods"]}
 

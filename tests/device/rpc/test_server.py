@@ -7,14 +7,16 @@ import socket
 import subprocess
 import sys
 import threading
+from contextlib import contextmanager
 
 import pytest
 from idletune.commands.cli import main
 from idletune.errors import UsageError
 from idletune.rpc import Dispatcher
+from idletune.rpc.connection import Patience
 from idletune.rpc.messages import LARGEST_REQUEST
 from idletune.rpc.server import MOST_CLIENTS, Server
-from rpc_caller import CHANGED, Caller, Failed, check_response
+from rpc_caller import CHANGED, CHARGING, Caller, Failed, check_response
 
 
 class Line:
@@ -51,17 +53,18 @@ def path(tmp_path):
     return tmp_path / "closed" / "socket"
 
 
-@pytest.fixture
-def served(opened, path):
-    """A server over the open tiny model; `served()` connects a client."""
+@contextmanager
+def serving(opened, path, patience=Patience()):
+    """A server over the open tiny model; what it gives connects a client."""
     opened.open(seed=3)
+    opened.dispatcher.host.subscribed = False  # as in `idletune serve`
     clients = []
 
     def connect():
         clients.append(Line(path))
         return clients[-1]
 
-    with Server(opened.dispatcher, path) as server:
+    with Server(opened.dispatcher, path, patience) as server:
         thread = threading.Thread(target=server.run)
         thread.start()
         yield connect
@@ -72,9 +75,15 @@ def served(opened, path):
     assert not path.exists()
 
 
+@pytest.fixture
+def served(opened, path):
+    with serving(opened, path) as connect:
+        yield connect
+
+
 def test_the_folder_and_the_socket_are_for_their_owner(served, path):
     assert path.parent.stat().st_mode & 0o777 == 0o700 and path.stat().st_mode & 0o777 == 0o600
-    assert served().call("version")["api"] == 1
+    assert served().call("version")["api"] == 2
 
 
 def test_a_place_others_can_reach_is_refused(tmp_path):
@@ -93,8 +102,14 @@ def test_a_place_that_is_taken_is_refused(served, path, tmp_path):
     assert (path.parent / "file").read_text() == "mine"
     with pytest.raises(UsageError, match="at most 107 bytes"):
         Server(Dispatcher(), path.parent / ("x" * 120))
-    with pytest.raises(UsageError, match="File name too long.*at most 107 bytes"):
+    with pytest.raises(UsageError, match="has 3.. bytes; a socket.s path has at most 107 bytes"):
         Server(Dispatcher(), path.parent / ("x" * 300))
+    (path.parent / "link").symlink_to(path.parent / "file")
+    with pytest.raises(UsageError, match="is a file"):
+        Server(Dispatcher(), path.parent / "link")
+    for odd in ("/", ".", "..", "", "a\0b"):
+        with pytest.raises(UsageError, match="names no place for a socket"):
+            Server(Dispatcher(), odd)
     assert served().call("version")
 
 
@@ -110,13 +125,24 @@ def test_a_dead_ones_socket_is_replaced(path):
 
 def test_text_goes_to_who_asked_and_news_to_who_subscribed(served):
     asking, listening, silent = served(), served(), served()
-    listening.call("subscribe"), silent.call("subscribe"), silent.call("subscribe", on=False)
+    listening.call("subscribe", prompts="all"), silent.call("subscribe"), silent.call("subscribe", on=False)
     reply = asking.call("chat", text="hello bread", stream=True)
     assert "".join(event["params"]["text"] for event in asking.events).strip() == reply["text"]
     assert {event["params"]["request_id"] for event in asking.events} == {asking.call.count}
     assert listening.receive()["method"] == "event.prompt"
     silent.call("version")
     assert {event["method"] for event in asking.events} == {"event.chat_text"} and silent.events == []
+
+
+def test_an_answer_is_rated_by_its_id_whoever_was_told_it(served):
+    """Also over another connection: who knows the id, knows the answer."""
+    asking, rating = served(), served()
+    told = asking.call("chat", text="hello bread")
+    assert rating.call("feedback", completion=told["completion"], verdict="up")["answered"]
+    assert rating.call("feedback", completion=told["completion"], verdict="better", text="a loaf")["answered"]
+    assert asking.call("status")["runtime"]["answered"]["sets"] == 1 and not asking.call("prompts")["prompts"]
+    with pytest.raises(Failed, match="unknown"):
+        rating.call("feedback", completion="chatcmpl-guessed", verdict="up")
 
 
 def test_a_client_stops_its_own_chat(served, opened):
@@ -176,18 +202,196 @@ def test_a_client_that_does_not_read_keeps_nobody_waiting(served):
         assert other.call("chat", text="hello", stream=True)["tokens"] > 0
 
 
-def test_clients_are_counted(served):
+def test_idle_clients_lock_nobody_out(served):
     clients = [served() for _ in range(MOST_CLIENTS)]
-    assert all(client.call("version") for client in clients)
-    with pytest.raises(Failed, match="16 clients are connected"):
+    assert all(client.call("version") for client in clients) and clients[0].call("subscribe")
+    for oldest in clients[1:4]:  # the first one waits for events: it goes last
+        assert served().call("version")
+        assert oldest.file.readline() == b"", "it should have made room"
+    assert clients[0].call("version") and clients[4].call("version")
+
+
+def test_a_place_is_made_of_one_that_waits_for_events_where_there_is_no_other(served):
+    clients = [served() for _ in range(MOST_CLIENTS)]
+    [client.call("subscribe") for client in clients]
+    assert served().call("version") and clients[0].file.readline() == b""
+
+
+def test_clients_at_work_are_counted(served, opened):
+    opened.call("settings", values={"reply_tokens": 900})
+    clients = [served() for _ in range(MOST_CLIENTS)]
+    for client in clients:
+        for id in range(4):  # in turn with the others': the last of them begins when everybody has had three
+            client.send((CHAT % id).encode())
+        client.send(b'{"jsonrpc": "2.0", "id": "read", "method": "version"}')
+        while client.receive().get("id") != "read":
+            pass
+    with pytest.raises(Failed, match="16 clients are connected and at work"):
         refused(served())
-    clients[0].close()
-    while True:  # its place is free as soon as the server has noticed
+    opened.dispatcher.cancel()
+
+
+def test_an_idle_client_is_sent_away_and_one_that_waits_for_events_is_not(opened, path):
+    with serving(opened, path, Patience(idle=1.0)) as connect:
+        waiting = subscribed(connect)
+        assert connect().file.readline() == b""
+        assert waiting.call("version")
+
+
+def subscribed(connect):
+    """A client that has subscribed; on a slow machine its patience may end before."""
+    while True:
         try:
-            assert served().call("version")
-            break
+            client = connect()
+            client.call("subscribe")
+            return client
         except (AssertionError, OSError):
             pass
+
+
+def test_a_client_that_takes_nothing_is_dropped(opened, path):
+    with serving(opened, path, Patience(unread=0.05)) as connect:
+        deaf, other = connect(), connect()
+        with pytest.raises(OSError):
+            while True:  # until the server, which does not read on meanwhile, hangs up
+                deaf.socket.sendall(b'{"jsonrpc": "2.0", "id": 1, "method": "rpc.discover"}\n')
+        assert other.call("version")
+
+
+def test_nobody_on_the_socket_closes_or_opens_the_runtime(served, tmp_path):
+    client = served()
+    with pytest.raises(Failed, match="belongs to the process that serves it"):
+        client.call("close")
+    with pytest.raises(Failed, match="belongs to the process that serves it"):
+        client.call("open", model=str(tmp_path / "other.gguf"), home=str(tmp_path))
+    assert client.call("status")["open"]
+
+
+def test_a_conversation_is_its_clients_own(served):
+    asking, other = served(), served()
+    first = asking.call("chat", text="my door code is 4711")
+    assert other.call("chat", text="my door code is 4711")["prompt_tokens"] == first["prompt_tokens"]
+    assert asking.call("chat", text="what is it?")["prompt_tokens"] > first["prompt_tokens"]
+    other.call("chat", text="hello", new_conversation=True)
+    assert asking.call("chat", text="and now?")["prompt_tokens"] > first["prompt_tokens"]
+
+
+def test_a_conversation_is_shared_by_naming_its_session(served):
+    asking, window = served(), served()
+    first = asking.call("chat", text="my door code is 4711")
+    session = asking.call("session")["session"]
+    again = window.call("chat", text="my door code is 4711", session=session)
+    assert again["prompt_tokens"] > first["prompt_tokens"]
+    assert window.call("chat", text="my door code is 4711")["prompt_tokens"] == first["prompt_tokens"]
+    assert window.call("session", session=session) == {"session": session}
+    assert window.call("chat", text="my door code is 4711")["prompt_tokens"] > again["prompt_tokens"]
+    with pytest.raises(Failed, match="no such session"):
+        window.call("chat", text="hello", session="guessed")
+
+
+def test_a_window_of_its_own_is_a_session_more(served):
+    client = served()
+    window = client.call("session", new=True)["session"]
+    first = client.call("chat", text="my door code is 4711")
+    assert client.call("chat", text="my door code is 4711", session=window)["prompt_tokens"] == first["prompt_tokens"]
+    assert client.call("session")["session"] != window
+
+
+def test_a_client_that_comes_back_goes_on_where_it_was(served):
+    client = served()
+    first, session = client.call("chat", text="my door code is 4711"), client.call("session")["session"]
+    client.close()
+    again = served().call("chat", text="my door code is 4711", session=session)
+    assert again["prompt_tokens"] > first["prompt_tokens"]
+
+
+def test_nobody_overhears_what_another_client_said(served):
+    asking, other, keeper = served(), served(), served()
+    asking.call("subscribe"), other.call("subscribe"), keeper.call("subscribe", prompts="all")
+    asking.call("observe", question="my door code is 4711", response="noted")
+    other.call("observe", question="hello bread", response="a loaf")
+    told = asking.events[0]
+    assert told["method"] == "event.prompt" and told["params"]["prompt"]["question"] == "my door code is 4711"
+    assert other.call("prompts")["prompts"][0]["question"] == "hello bread"
+    heard = json.dumps([*other.events, other.call("prompts"), other.call("status")])
+    assert "4711" not in heard and "hello bread" in heard
+    assert keeper.receive()["params"]["prompt"]["question"] == "my door code is 4711"
+
+
+def test_a_question_without_a_client_goes_to_who_asked_for_all(served):
+    asking, other, keeper = served(), served(), served()
+    asking.call("observe", question="my door code is 4711", response="noted")
+    asking.close()
+    assert other.call("prompts") == {"prompts": [], "waiting": 1}
+    keeper.call("subscribe", prompts="all")
+    assert keeper.call("prompts")["prompts"][0]["question"] == "my door code is 4711"
+
+
+def test_a_question_nobody_is_told_costs_no_place_in_the_daily_limit(served, opened):
+    asking = served()
+    asking.call("observe", question="my door code is 4711", response="noted")
+    assert asking.call("status")["runtime"]["prompts"] == {"waiting": 1, "asked_today": 0}
+    asking.call("prompts")
+    assert asking.call("status")["runtime"]["prompts"] == {"waiting": 1, "asked_today": 1}
+
+
+CHAT = '{"jsonrpc": "2.0", "id": %d, "method": "chat", "params": {"text": "hello bread", "stream": true}}'
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        CHAT % 1,
+        "\n".join(CHAT % id for id in range(4)),
+        "[" + ",".join(CHAT % id for id in range(64)) + "]",
+    ],
+    ids=["a chat", "queued chats", "a batch"],
+)
+def test_the_work_of_a_client_that_has_hung_up_is_stopped(served, opened, sent):
+    opened.call("settings", values={"reply_tokens": 900})
+    gone, other = served(), served()
+    gone.send(sent.encode())
+    assert gone.receive()["method"] == "event.chat_text"
+    gone.close()
+    opened.call("settings", values={"reply_tokens": 4})  # waits for the model
+    assert other.call("chat", text="hello")["tokens"] == 4
+    assert other.call("status")["runtime"]["buffer"]["seen"] == 1, "what nobody waits for was answered"
+
+
+def test_a_slice_nobody_waits_for_is_stopped(served, opened):
+    opened.call("settings", values={"epochs": 10_000})
+    opened.answered(8)
+    opened.call("device_state", state=CHARGING)
+    gone, other = served(), served()
+    gone.call("subscribe")
+    gone.send(b'{"jsonrpc": "2.0", "id": 1, "method": "tick"}')
+    assert gone.receive()["method"] == "event.training"
+    gone.close()
+    while other.call("status")["runtime"]["learning"]["running"]:
+        pass
+
+
+def test_a_client_that_floods_keeps_nobody_waiting(served, opened):
+    opened.call("settings", values={"reply_tokens": 60})
+    flooding, other = served(), served()
+    for id in range(8):
+        flooding.send((CHAT % id).encode())
+    received = [flooding.receive()]
+    assert other.call("chat", text="hello")["tokens"] > 0
+    while len(answers := [message for message in received if "id" in message]) < 8:
+        received.append(flooding.receive())
+    kinds = [message.get("error", {"code": 0})["code"] for message in answers]
+    assert kinds.count(0) >= 5 and set(kinds) == {0, -32004}, kinds
+
+
+def test_one_client_stops_no_chat_of_another(served, opened):
+    asking, other = served(), served()
+    asking.send((CHAT % 1).encode())
+    assert asking.receive()["method"] == "event.chat_text"
+    assert "chat" not in other.call("cancel")["cancelled"]
+    while "method" in (message := asking.receive()):
+        pass
+    assert message["result"]["tokens"] > 0
 
 
 def refused(client):
@@ -217,7 +421,9 @@ def test_serve_ends_in_order_on_sigterm(opened, path):
     command = [sys.executable, "-m", "idletune.commands.cli", "serve", "--socket", str(path)]
     (opened.home / "settings.json").write_text(json.dumps({**CHANGED, "reply_tokens": 900, "seed": 3}))
     process = subprocess.Popen(
-        [*command, "--home", str(opened.home), "--model", str(opened.model)], stdout=subprocess.PIPE, text=True,
+        [*command, "--home", str(opened.home), "--model", str(opened.model)],
+        stdout=subprocess.PIPE,
+        text=True,
     )
     try:
         assert process.stdout.readline() == f"serving on {path}; SIGTERM or Ctrl-C ends it\n"

@@ -3,7 +3,7 @@ import os
 import time
 
 import pytest
-from idletune.schedule.clock import FakeClock
+from idletune.clock import FakeClock
 from idletune.schedule.device_state import DeviceState, parse_state, parse_termux
 from idletune.schedule.programs import output_of
 from idletune.schedule.state_sources import (
@@ -16,8 +16,17 @@ from idletune.schedule.state_sources import (
 )
 
 TERMUX = {
-    "present": True, "technology": "Li-ion", "health": "GOOD", "plugged": "PLUGGED_AC", "status": "CHARGING",
-    "temperature": 30.1, "voltage": 4177, "current": 451000, "percentage": 81, "level": 81, "scale": 100,
+    "present": True,
+    "technology": "Li-ion",
+    "health": "GOOD",
+    "plugged": "PLUGGED_AC",
+    "status": "CHARGING",
+    "temperature": 30.1,
+    "voltage": 4177,
+    "current": 451000,
+    "percentage": 81,
+    "level": 81,
+    "scale": 100,
 }
 
 
@@ -38,22 +47,46 @@ def test_termux_battery_status_is_read():
     assert termux(plugged="PLUGGED_USB", status="NOT_CHARGING").plugged is True
 
 
-@pytest.mark.parametrize("changes, field", [
-    ({"plugged": "PLUGGED_-1"}, "plugged"), ({"plugged": "UNKNOWN"}, "plugged"), ({"plugged": True}, "plugged"),
-    ({"plugged": ["PLUGGED_AC"]}, "plugged"), ({"percentage": 101}, "percentage"), ({"percentage": -1}, "percentage"),
-    ({"percentage": "81"}, "percentage"), ({"percentage": True}, "percentage"), ({"present": False}, "percentage"),
-    ({"temperature": -214748364.8}, "temperature_c"), ({"temperature": 301}, "temperature_c"),
-    ({"temperature": float("nan")}, "temperature_c"), ({"temperature": None}, "temperature_c"),
-    ({"temperature": 10**400}, "temperature_c"),
-])
+@pytest.mark.parametrize(
+    "changes, field",
+    [
+        ({"plugged": "PLUGGED_-1"}, "plugged"),
+        ({"plugged": "UNKNOWN"}, "plugged"),
+        ({"plugged": True}, "plugged"),
+        ({"plugged": ["PLUGGED_AC"]}, "plugged"),
+        ({"percentage": 101}, "percentage"),
+        ({"percentage": -1}, "percentage"),
+        ({"percentage": "81"}, "percentage"),
+        ({"percentage": True}, "percentage"),
+        ({"present": False}, "percentage"),
+        ({"temperature": -214748364.8}, "temperature_c"),
+        ({"temperature": 301}, "temperature_c"),
+        ({"temperature": float("nan")}, "temperature_c"),
+        ({"temperature": None}, "temperature_c"),
+        ({"temperature": 10**400}, "temperature_c"),
+    ],
+)
 def test_what_cannot_be_is_unknown(changes, field):
     assert getattr(termux(**changes), field) is None
 
 
-@pytest.mark.parametrize("text", [
-    "", "null", "[]", "{", "\0", '"PLUGGED_AC"', '{"plugged": "PLUGGED_AC"' * 3, "[" * 100_000, " " * 100_000 + "{}",
-    '{"plugged": "UNPLUGGED", "plugged": "PLUGGED_AC"}', '{"percentage": ' + "9" * 6000 + "}", b"\xff\xfe{}",
-])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "null",
+        "[]",
+        "{",
+        "\0",
+        '"PLUGGED_AC"',
+        '{"plugged": "PLUGGED_AC"' * 3,
+        "[" * 100_000,
+        " " * 100_000 + "{}",
+        '{"plugged": "UNPLUGGED", "plugged": "PLUGGED_AC"}',
+        '{"percentage": ' + "9" * 6000 + "}",
+        b"\xff\xfe{}",
+    ],
+)
 def test_what_is_no_state_tells_nothing(text):
     assert parse_termux(text) == parse_state(text) == DeviceState()
 
@@ -62,11 +95,16 @@ def test_an_overheated_battery_is_a_thermal_status():
     assert termux(health="OVERHEAT").thermal_status == 3 and termux().thermal_status is None
 
 
-def test_a_pushed_state_is_checked_field_by_field():
+def test_a_host_reported_state_is_checked_field_by_field():
     given = {
-        "plugged": 1, "percentage": 50, "temperature_c": "warm", "thermal_status": 2.0,
+        "plugged": 1,
+        "percentage": 50,
+        "temperature_c": "warm",
+        "thermal_status": 2.0,
         "thermal_headroom": float("inf"),
-        "idle": True, "free_memory_mb": 1e12, "colour": "blue",
+        "idle": True,
+        "free_memory_mb": 1e12,
+        "colour": "blue",
     }
     assert parse_state(json.dumps(given)) == DeviceState(percentage=50, idle=True)
 
@@ -102,13 +140,25 @@ def files(root, **texts):
 @pytest.fixture
 def sysfs(tmp_path):
     supply, zone = "sys__class__power_supply__", "sys__class__thermal__thermal_zone0__"
-    files(tmp_path, **{
-        supply + "AC__type": "Mains", supply + "AC__online": 1, supply + "BAT0__type": "Battery",
-        supply + "BAT0__capacity": 77, supply + "BAT0__temp": 312, supply + "mouse__type": "Battery",
-        supply + "mouse__scope": "Device", supply + "mouse__capacity": 3, zone + "temp": 61000,
-        zone + "trip_point_0_type": "passive", zone + "trip_point_0_temp": 60000, zone + "trip_point_1_type": "hot",
-        zone + "trip_point_1_temp": 90000, "proc__meminfo": "MemTotal: 9 kB\nMemAvailable:    1000000 kB",
-    })
+    files(
+        tmp_path,
+        **{
+            supply + "AC__type": "Mains",
+            supply + "AC__online": 1,
+            supply + "BAT0__type": "Battery",
+            supply + "BAT0__capacity": 77,
+            supply + "BAT0__temp": 312,
+            supply + "mouse__type": "Battery",
+            supply + "mouse__scope": "Device",
+            supply + "mouse__capacity": 3,
+            zone + "temp": 61000,
+            zone + "trip_point_0_type": "passive",
+            zone + "trip_point_0_temp": 60000,
+            zone + "trip_point_1_type": "hot",
+            zone + "trip_point_1_temp": 90000,
+            "proc__meminfo": "MemTotal: 9 kB\nMemAvailable:    1000000 kB",
+        },
+    )
     return tmp_path
 
 
@@ -138,7 +188,7 @@ def test_resources_of_a_missing_folder_are_unknown(tmp_path):
     assert ResourcesSource(tmp_path / "none", tmp_path).read() == DeviceState()
 
 
-def test_what_the_host_pushed_gets_old(tmp_path):
+def test_what_the_host_reported_gets_old(tmp_path):
     clock = FakeClock(0)
     source = HostSource(tmp_path, clock)
     assert source.read().plugged is None

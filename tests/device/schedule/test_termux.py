@@ -7,6 +7,9 @@ import shutil
 import stat
 import subprocess
 import sys
+from contextlib import closing
+from dataclasses import replace
+from datetime import datetime
 
 import numpy as np
 import pytest
@@ -14,12 +17,16 @@ from hostile_replies import hostile_replies
 from idletune.commands.cli import main
 from idletune.dialogue import DialogueSet, Scores
 from idletune.errors import UsageError
+from idletune.rpc import Dispatcher
+from idletune.runtime import Runtime
 from idletune.schedule import termux
 from idletune.selection.buffer import Buffer
 from idletune.selection.policies import make_policy
-from idletune.state.annotation import AnnotationQueue
-from idletune.state.keyring import make_key
+from idletune.state.annotation import AnnotationQueue, Prompt
+from idletune.state.keyring import make_key, read_key
+from idletune.state.private_settings import kept
 from idletune.state.store import Store
+from rpc_caller import Caller
 from termux_programs import TermuxPrograms, press
 
 ANY_HOUR = ("--set", "quiet_from=0", "--set", "quiet_until=0")
@@ -40,7 +47,7 @@ def asked(home):
         buffer = Buffer(store, make_policy("fifo"), 8, hidden=64)
         for question in ("what is bread?", "how long does an egg boil?"):
             embedding, scores = np.eye(64, dtype=np.float32)[0], Scores(1, 1, 1)
-            buffer.offer(DialogueSet(question, "a 'reply' $(date)", "work", embedding, scores))
+            buffer.admit(DialogueSet(question, "a 'reply' $(date)", "work", embedding, scores))
         AnnotationQueue(store).refill()
         yield store
 
@@ -50,7 +57,7 @@ def answers(store):
 
 
 def test_install_schedules_two_jobs_and_remove_undoes_it(phone, home, capsys):
-    assert main(["termux", "install"]) == 0
+    assert main(["termux", "install", *ANY_HOUR]) == 0
     told = capsys.readouterr().out
     learn, ask = phone.jobs()
     assert learn.startswith(f"Job 7701: {home}/termux/learn") and ask.startswith(f"Job 7702: {home}/termux/ask")
@@ -59,7 +66,7 @@ def test_install_schedules_two_jobs_and_remove_undoes_it(phone, home, capsys):
     for name in ("learn", "ask", "answer"):
         assert stat.S_IMODE((home / "termux" / name).stat().st_mode) == 0o700
         subprocess.run(["sh", "-n", home / "termux" / name], check=True)
-    assert main(["termux", "install"]) == 0 and len(phone.jobs()) == 2
+    assert main(["termux", "install", *ANY_HOUR]) == 0 and len(phone.jobs()) == 2
     assert main(["termux", "remove"]) == 0
     assert not phone.jobs() and not (home / "termux").exists()
     assert main(["termux", "remove"]) == 0
@@ -67,9 +74,9 @@ def test_install_schedules_two_jobs_and_remove_undoes_it(phone, home, capsys):
 
 def test_what_android_refuses_is_said(phone, home, monkeypatch, capsys):
     monkeypatch.setenv("RESPONSE", "0")
-    assert main(["termux", "install"]) == 2 and "did not take job 7701" in capsys.readouterr().err
+    assert main(["termux", "install", *ANY_HOUR]) == 2 and "did not take job 7701" in capsys.readouterr().err
     monkeypatch.setenv("PATH", str(home))
-    assert main(["termux", "install"]) == 2 and "pkg install termux-api" in capsys.readouterr().err
+    assert main(["termux", "install", *ANY_HOUR]) == 2 and "pkg install termux-api" in capsys.readouterr().err
 
 
 def test_a_home_that_a_button_could_not_name_is_refused(phone, tmp_path):
@@ -84,6 +91,7 @@ def start(home, job):
     return termux.last_runs(home)[job]["said"]
 
 
+@pytest.mark.slow
 def test_the_jobs_go_by_the_options_they_were_installed_with(phone, home, tmp_path, tiny_path, monkeypatch):
     monkeypatch.delenv("IDLETUNE_MODEL")
     monkeypatch.chdir(tmp_path)
@@ -109,7 +117,7 @@ def test_what_would_not_start_at_night_is_not_installed(phone, home, tmp_path, m
     assert main(["termux", "install", "--backend", "onnx"]) == 2 and "no base.onnx" in capsys.readouterr().err
     monkeypatch.delenv("IDLETUNE_MODEL")
     monkeypatch.chdir(tmp_path)
-    assert main(["termux", "install"]) == 2 and "no base model at" in capsys.readouterr().err
+    assert main(["termux", "install", *ANY_HOUR]) == 2 and "no base model at" in capsys.readouterr().err
     assert not phone.jobs()
 
 
@@ -126,7 +134,7 @@ def test_what_a_job_said_last_is_in_the_status(phone, home, tmp_path, tiny_path,
 
 
 def test_a_killed_job_lets_the_phone_sleep_and_says_so(phone, home):
-    main(["termux", "install"])
+    main(["termux", "install", *ANY_HOUR])
     script = home / "termux" / "learn"
     script.write_text(script.read_text().replace(f"{sys.executable} -m", "sh -c 'kill -9 $$'"))
     assert start(home, "learn").endswith("killed by signal 9") and phone.wakes() == ["termux-wake-unlock"]
@@ -140,7 +148,7 @@ def test_wake_lock_around_a_block(phone):
 
 
 def test_a_question_is_shown_and_answered_by_its_buttons(phone, asked, home):
-    main(["termux", "install"])
+    main(["termux", "install", *ANY_HOUR])
     assert main(["ask", "--notify", *ANY_HOUR]) == 0
     shown = phone.notification()
     assert shown["content"] == "You: how long does an egg boil?\nIt: a 'reply' $(date)"
@@ -158,7 +166,7 @@ def test_a_question_is_shown_and_answered_by_its_buttons(phone, asked, home):
 
 
 def test_skip_and_a_stale_button(phone, asked, capsys):
-    main(["termux", "install"])
+    main(["termux", "install", *ANY_HOUR])
     main(["ask", "--notify", *ANY_HOUR])
     stale = phone.notification()["button1-action"]
     assert phone.press(3).returncode == 0 and phone.notification() is None
@@ -168,7 +176,7 @@ def test_skip_and_a_stale_button(phone, asked, capsys):
 
 
 def test_an_answer_that_cannot_be_taken_is_asked_for_again(phone, asked):
-    main(["termux", "install"])
+    main(["termux", "install", *ANY_HOUR])
     main(["ask", "--notify", *ANY_HOUR])
     done = phone.press(2, "   ")
     assert done.returncode == 2 and phone.notification()["content"].startswith("an empty answer to prompt 2")
@@ -177,7 +185,7 @@ def test_an_answer_that_cannot_be_taken_is_asked_for_again(phone, asked):
 
 def test_a_termux_that_mixes_up_its_actions_records_nothing(phone, asked):
     """Version 0.51 runs the first action for every button: here, the one that shows the question again."""
-    main(["termux", "install"])
+    main(["termux", "install", *ANY_HOUR])
     main(["ask", "--notify", *ANY_HOUR])
     before = phone.notification()
     assert press(before["action"], "typed").returncode == 0
@@ -185,7 +193,7 @@ def test_a_termux_that_mixes_up_its_actions_records_nothing(phone, asked):
 
 
 def test_no_question_no_notification(phone, home, capsys):
-    main(["termux", "install"])
+    main(["termux", "install", *ANY_HOUR])
     assert main(["ask", "--notify", *ANY_HOUR]) == 0
     assert "no question now" in capsys.readouterr().out and phone.notification() is None
 
@@ -193,7 +201,7 @@ def test_no_question_no_notification(phone, home, capsys):
 @pytest.fixture
 def shown(phone, asked):
     """A phone that shows the question about the egg."""
-    main(["termux", "install"])
+    main(["termux", "install", *ANY_HOUR])
     main(["ask", "--notify", *ANY_HOUR])
     assert "egg" in phone.notification()["content"]
     return phone
@@ -205,10 +213,35 @@ def test_what_is_forgotten_leaves_the_screen(shown):
     assert "bread" in shown.notification()["content"]
 
 
+def test_what_an_open_runtime_forgets_leaves_the_screen_at_once(shown, home, tiny_path):
+    with Runtime(home, tiny_path, sequences=1) as runtime:
+        assert runtime.forget(2).sets == [2] and shown.notification() is None
+
+
+def test_what_is_answered_over_the_rpc_leaves_the_screen_at_once(shown, home, tiny_path):
+    with closing(Dispatcher()) as dispatcher:
+        call = Caller(dispatcher.handle)
+        call("open", model=str(tiny_path), home=str(home), settings={"quiet_from": 0, "quiet_until": 0})
+        call("answer", prompt_id=2, shown=call("prompts")["prompts"][0]["shown"], verdict="never_ask")
+        assert shown.notification() is None
+
+
+def test_what_is_rated_by_its_id_leaves_the_screen_at_once(shown, home, tiny_path):
+    with closing(Dispatcher()) as dispatcher:
+        call = Caller(dispatcher.handle)
+        call("open", model=str(tiny_path), home=str(home), settings={"quiet_from": 0, "quiet_until": 0})
+        told = call("chat", text="is rye a grass?")
+        main(["answer", "skip", "2"])
+        main(["ask", "--notify", *ANY_HOUR])
+        assert "is rye a grass?" in shown.notification()["content"]
+        call("feedback", completion=told["completion"], verdict="better", text="it is")
+        assert shown.notification() is None
+
+
 @pytest.mark.parametrize("command", [["ask", "--notify", *ANY_HOUR], ["answer", "--notify", "skip", "2"]])
 def test_what_another_program_answered_leaves_the_screen(shown, asked, command):
     queue = AnnotationQueue(asked, quiet_from=0, quiet_until=0)
-    for prompt in queue.pending():
+    while prompt := queue.next():
         queue.dismiss(prompt.id)
     main(command)
     assert shown.notification() is None
@@ -257,14 +290,19 @@ def recorder(tmp_path):
     return home
 
 
+def numbered(number):
+    return Prompt(number, number, "", "", "shown", 0.0, "0123abcd", 0)
+
+
+@pytest.mark.slow
 def test_no_hostile_reply_runs_anything(recorder, tmp_path):
     folder, empty = termux.scripts_folder(recorder), tmp_path / "empty"
     empty.mkdir()
     for number, reply in enumerate(hostile_replies(300)):
-        done = press(termux.action(recorder, "edit", number), reply, cwd=empty)
+        done = press(termux.action(recorder, "edit", numbered(number)), reply, cwd=empty)
         assert done.returncode == 0 and not done.stderr, reply
         assert not list(empty.iterdir()), f"it ran: {reply!r}"
-        assert (folder / "arguments").read_text() == f"edit {number}\n"
+        assert (folder / "arguments").read_text() == f"edit {number} --shown 0123abcd\n"
         typed = (folder / "input").read_bytes().decode()
         assert termux.typed_text(typed) == reply
 
@@ -288,21 +326,124 @@ def test_text_that_is_no_reply_is_refused(text):
 
 @pytest.mark.parametrize("reply", ["", "a\n", "\n", "é", "\né", '\n"é', '\n"\n', ">é", "E\nEé", "x" * 100_000])
 def test_every_text_arrives_as_it_was_typed(recorder, reply):
-    assert press(termux.action(recorder, "edit", 1), reply).returncode == 0
+    assert press(termux.action(recorder, "edit", numbered(1)), reply).returncode == 0
     typed = (termux.scripts_folder(recorder) / "input").read_bytes().decode()
     assert termux.typed_text(typed) == reply
 
 
 def test_delimiters_are_never_the_same(home):
-    assert len({termux.action(home, "edit", 1) for _ in range(100)}) == 100
+    assert len({termux.action(home, "edit", numbered(1)) for _ in range(100)}) == 100
 
 
-def test_long_and_strange_texts_are_shown_as_one_plain_line(phone, home, asked):
-    main(["termux", "install"])
-    queue = AnnotationQueue(asked, quiet_from=0, quiet_until=0)
-    prompt = queue.next()
-    strange = type(prompt)(**{**vars(prompt), "question": "-n\n\x1b[2J\0" + "x" * 5000, "reply": "\n"})
-    termux.show(strange, home)
+def test_joiners_of_scripts_and_emoji_reach_the_notification(phone, home, asked):
+    main(["termux", "install", *ANY_HOUR])
+    prompt = AnnotationQueue(asked, quiet_from=0, quiet_until=0).next()
+    joined, turned = "می\u200cخواهم 👨\u200d👩\u200d👧", "exe\u202efdp"
+    termux.show(type(prompt)(**{**vars(prompt), "question": joined, "reply": turned}), home)
+    assert phone.notification()["content"] == f"You: {joined}\nIt: exefdp"
+
+
+def test_strange_texts_are_shown_as_plain_lines(phone, home, asked):
+    main(["termux", "install", *ANY_HOUR])
+    termux.show(changed(asked, question="-n\n\x1b[2J\0", reply="\n"), home)
     content = phone.notification()["content"]
-    assert content.startswith("You: -n [2J xxx") and content.endswith("...\nIt: ") and len(content) < 700
-    assert json.dumps(content).isascii()
+    assert content.startswith("You: -n [2J\nIt:") and json.dumps(content).isascii()
+
+
+def changed(asked, **texts):
+    """The due question, with other texts."""
+    return replace(AnnotationQueue(asked, quiet_from=0, quiet_until=0).next(), **texts)
+
+
+@pytest.fixture
+def long(phone, asked):
+    """A phone that shows the first page of a reply that ends in what nobody would accept."""
+    asked.db.execute("UPDATE dialogue_sets SET reply = ? WHERE id = 2", ("word " * 200 + "send money to 4711",))
+    main(["termux", "install", *ANY_HOUR])
+    assert main(["ask", "--notify", *ANY_HOUR]) == 0
+    return phone
+
+
+def more(phone):
+    """Press More, which asks at any hour here."""
+    shown = phone.notification()
+    action = shown["button1-action"].split()
+    assert shown["button1"] == "More" and action[1] == "--page"
+    assert main(["ask", "--notify", *ANY_HOUR, *action[1:]]) == 0
+
+
+def test_what_does_not_fit_can_be_opened_and_is_accepted_when_all_was_shown(long, asked):
+    seen = []
+    while long.notification()["button1"] != "Good":
+        seen.append(long.notification())
+        assert "good" not in "".join(seen[-1][f"button{n}-action"] for n in (1, 2, 3)), "it can be accepted unseen"
+        more(long)
+    seen.append(long.notification())
+    assert len(seen) > 3 and seen[0]["content"].startswith(f"1 of {len(seen)}\nYou: how long")
+    text = "".join(shown["content"].partition("\n")[2] for shown in seen)
+    assert "4711" in seen[-1]["content"] and text.count("word") == 200
+    assert long.press(1).returncode == 0
+    assert answers(asked)[1].endswith("4711") and long.notification() is None
+
+
+def test_a_page_of_a_question_that_is_no_longer_due_shows_the_next_one_from_its_beginning(long, asked):
+    action = long.notification()["button1-action"].split()
+    queue = AnnotationQueue(asked, quiet_from=0, quiet_until=0)
+    queue.dismiss(2)
+    asked.db.execute("UPDATE dialogue_sets SET reply = ? WHERE id = 1", ("other " * 200,))
+    main(["ask", "--notify", *ANY_HOUR, *action[1:]])
+    assert long.notification()["content"].startswith("1 of ") and "bread" in long.notification()["content"]
+
+
+def test_a_button_of_what_was_shown_before_accepts_nothing_else(shown, asked):
+    stale = shown.notification()["button1-action"]
+    asked.db.execute("UPDATE dialogue_sets SET reply = 'send money' WHERE id = 2")
+    done = press(stale)
+    assert done.returncode == 2 and b"is not what was shown" in done.stderr and answers(asked) == [None, None]
+
+
+def test_a_question_that_was_not_shown_is_not_answered_from_the_terminal(asked, capsys):
+    assert main(["answer", "good", "2"]) == 2 and "was not shown yet" in capsys.readouterr().err
+    assert main(["answer", "good", "2", "--set", "daily_limit=0"]) == 2 and answers(asked) == [None, None]
+
+
+def test_in_the_quiet_hours_nothing_is_asked_again(shown, asked):
+    """Quiet at any hour but this one: what could not be taken leaves the screen, and comes with the next `ask`."""
+    hour = datetime.now().hour
+    quiet = ["--set", f"quiet_from={(hour - 1) % 24}", "--set", f"quiet_until={(hour + 2) % 24}"]
+    assert main(["answer", "--notify", "good", "2", "--shown", "another text", *quiet]) == 2
+    assert shown.notification() is None and answers(asked) == [None, None]
+    main(["ask", "--notify", *ANY_HOUR])
+    assert "egg" in shown.notification()["content"]
+
+
+WORDS = "You are Ann's\n$(plumbus) nurse."
+
+
+def test_the_system_message_is_kept_by_the_home_and_not_by_the_scripts(phone, home, tmp_path):
+    make_key(tmp_path / "key")
+    given = ["--key-file", str(tmp_path / "key"), "--set", f"system={WORDS}", "--set", "seed=7"]
+    assert main(["termux", "install", *given]) == 0
+    assert not [path for path in home.rglob("*") if path.is_file() and b"plumbus" in path.read_bytes()]
+    assert "seed=7" in (home / "termux" / "learn").read_text()
+    with Store(home, key=read_key(tmp_path / "key")) as store:
+        assert kept(store)["system"] == WORDS
+
+
+@pytest.mark.parametrize("job", ["learn", "ask"])
+def test_a_message_that_an_earlier_version_wrote_into_the_scripts_is_moved(phone, home, tmp_path, job):
+    make_key(tmp_path / "key")
+    options = ["--key-file", str(tmp_path / "key")]
+    Store(home, key=read_key(tmp_path / "key")).close()
+    assert main(["termux", "install", *options, "--set", "seed=7"]) == 0
+    termux.install(home, [*options, "--set", f"system={WORDS}", "--set", "seed=7"])
+    assert any(b"plumbus" in path.read_bytes() for path in (home / "termux").iterdir())
+    assert main([{"learn": "tick"}.get(job, job), *options]) == 0
+    with Store(home, key=read_key(tmp_path / "key")) as store:
+        assert kept(store)["system"] == WORDS
+    for name in ("learn", "ask", "answer"):
+        script = home / "termux" / name
+        assert "plumbus" not in script.read_text() and stat.S_IMODE(script.stat().st_mode) == 0o700
+        assert "--set seed=7" in script.read_text()
+        subprocess.run(["sh", "-n", script], check=True)
+    assert main(["tick", *options, "--model", os.environ["IDLETUNE_MODEL"]]) == 0

@@ -2,8 +2,8 @@ from dataclasses import replace
 from datetime import datetime
 
 import pytest
+from idletune.clock import Moment
 from idletune.errors import UsageError
-from idletune.schedule.clock import Moment
 from idletune.schedule.device_state import DeviceState
 from idletune.schedule.windows import History, Slice, WindowPolicy
 from idletune.settings import Settings
@@ -24,11 +24,19 @@ def test_a_good_night_opens():
     assert decide().open and "plugged in" in decide().reason
 
 
-@pytest.mark.parametrize("changes, code", [
-    ({"plugged": False}, "plugged"), ({"percentage": 39}, "percentage"), ({"temperature_c": 38.1}, "temperature"),
-    ({"thermal_status": 3}, "thermal"), ({"thermal_headroom": 1.0}, "thermal"), ({"idle": False}, "idle"),
-    ({"free_memory_mb": 600}, "memory"), ({"free_disk_mb": 199}, "disk"),
-])
+@pytest.mark.parametrize(
+    "changes, code",
+    [
+        ({"plugged": False}, "plugged"),
+        ({"percentage": 39}, "percentage"),
+        ({"temperature_c": 38.1}, "temperature"),
+        ({"thermal_status": 3}, "thermal"),
+        ({"thermal_headroom": 1.0}, "thermal"),
+        ({"idle": False}, "idle"),
+        ({"free_memory_mb": 390}, "memory"),
+        ({"free_disk_mb": 199}, "disk"),
+    ],
+)
 def test_each_condition_closes_it(changes, code):
     assert decide(replace(GOOD, **changes)).code == code
 
@@ -101,4 +109,35 @@ def test_over_a_restart_the_wall_clock_counts():
     past = History(slices=[Slice(later(-3600 * n), later(-3600 * n + 400)) for n in range(12, 0, -1)], seen=NIGHT)
     after = Moment(NIGHT.wall + 600, 30.0, "next boot")
     assert decide(now=after, history=past).code == "slices"
-    assert decide(now=after._replace(wall=NIGHT.wall + 86_400), history=past).open
+    by_noon = after._replace(wall=NIGHT.wall + 86_400, uptime=12 * 3600.0)
+    assert decide(now=by_noon, history=past).open
+
+
+def test_a_clock_that_was_set_over_a_restart_frees_no_slice():
+    """Nobody can tell how long the device was off: half a day of it is believed."""
+    past = History(slices=[Slice(later(-700 * n), later(-700 * n + 400)) for n in range(12, 0, -1)], seen=NIGHT)
+    for days in (1, 3, 400):
+        after = Moment(NIGHT.wall + days * 86_400, 900.0, "next boot")
+        assert decide(now=after, history=past).code == "slices"
+    assert decide(now=Moment(NIGHT.wall + 86_400, 12 * 3600.0, "next boot"), history=past).open
+
+
+@pytest.mark.parametrize("shown", [datetime(1970, 1, 2, 1), datetime(2025, 3, 2, 1), datetime(2026, 3, 1, 1)])
+def test_an_hour_that_cannot_be_is_unknown_and_opens_nothing(shown):
+    past = History(seen=NIGHT)
+    after = Moment(shown.timestamp(), 3600.0, "next boot")
+    assert decide(now=after, history=past).code == "clock"
+    held = after._replace(uptime=86_401.0)  # a boot of a day: it was the clock before that was wrong
+    assert decide(now=held, history=past).code == ("clock" if shown.year == 1970 else "open")
+
+
+def test_restarts_every_evening_leave_every_night_its_slices():
+    """As some phones do by themselves; each boot counts, so that old slices do not stay young for ever."""
+    moments, slices = [], []
+    for day in range(5):
+        boot, start = f"boot {day}", NIGHT.wall + day * 86_400 - 4 * 3600  # at 21:00
+        began = [Moment(start + 2 * 3600 + 700 * n, 2 * 3600.0 + 700 * n, boot) for n in range(12)]
+        history = History(slices=slices, moments=moments)
+        assert decide(now=began[0]._replace(wall=start + 10 * 3600, uptime=10 * 3600.0), history=history).open, day
+        slices = [*slices, *map(Slice, began)]
+        moments = [*moments, *began, Moment(start + 11 * 3600, 11 * 3600.0, boot)]  # the window closes at 8:00

@@ -6,8 +6,9 @@ from importlib.util import find_spec
 import pytest
 from idletune.errors import DamagedDataError, UsageError
 from idletune.selection import lexicons as module
-from idletune.selection.lexicons import BUILTIN, Lexicons, words
+from idletune.selection.lexicons import BUILTIN, Lexicons
 from idletune.selection.scores import dominant_domain
+from idletune.words import words
 from idletune_export import lexicons as builder
 
 
@@ -108,8 +109,13 @@ def test_damaged_builtin_file(tmp_path, monkeypatch, content):
 
 def test_build_joins_categories_adds_plurals_and_drops_what_tells_nothing(monkeypatch):
     monkeypatch.setattr(builder, "DOMAINS", {"a": "one two", "b": "two three", "c": "three four"})
-    categories = {"one": {"allergy", "last_straw", "9/11", "need"}, "two": {"glass", "box"},
-                  "three": {"spread", "toy"}, "four": {"everywhere"}, "unused": {"never"}}
+    categories = {
+        "one": {"allergy", "last_straw", "9/11", "need"},
+        "two": {"glass", "box"},
+        "three": {"spread", "toy"},
+        "four": {"everywhere"},
+        "unused": {"never"},
+    }
     categories["one"].add("everywhere"), categories["two"].add("everywhere")
     assert builder.build_domains(categories) == {
         "a": ["allergies", "allergy", "box", "boxes", "glass"],

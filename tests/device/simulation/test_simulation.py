@@ -14,13 +14,19 @@ LATE = Settings().poll_seconds + 2 * STEP_SECONDS  # seconds a slice may outlast
 def permitted(at, state) -> bool:
     hour = datetime.fromtimestamp(at).hour
     return (
-        (hour >= 22 or hour < 8) and state.plugged is True and state.idle is True
-        and 40 <= (state.percentage or 0) and (99 if state.temperature_c is None else state.temperature_c) <= 38
-        and state.thermal_status < 3 and state.free_memory_mb > 200 and state.free_disk_mb > 200
+        (hour >= 22 or hour < 8)
+        and state.plugged is True
+        and state.idle is True
+        and 40 <= (state.percentage or 0)
+        and (99 if state.temperature_c is None else state.temperature_c) <= 38
+        and state.thermal_status < 3
+        and state.free_memory_mb > 200
+        and state.free_disk_mb > 200
     )
 
 
 @pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.slow
 def test_a_month_keeps_its_promises(tmp_path, seed):
     month = simulate(tmp_path, 30, seed)
     assert month.slices and all(record.seconds <= 480 for record in month.slices)
@@ -36,11 +42,13 @@ def test_a_month_keeps_its_promises(tmp_path, seed):
     assert ended["length"] and ended[""] and len(ended) > 2, "nothing was interrupted, so nothing was shown"
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_month(tmp_path):
     first, second = simulate(tmp_path / "a", 4, 3), simulate(tmp_path / "b", 4, 3)
     assert first == second and first != simulate(tmp_path / "c", 4, 4)
 
 
+@pytest.mark.slow
 def test_the_command_prints_and_draws(tmp_path, capsys):
     picture = tmp_path / "month.png"
     assert main(["simulate", "--days", "3", "--seed", "1", "--picture", str(picture)]) == 0
@@ -49,12 +57,14 @@ def test_the_command_prints_and_draws(tmp_path, capsys):
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_the_policy_can_be_changed(tmp_path):
     shut = simulate(tmp_path, 5, 1, Settings(slices_a_day=0))
     assert not shut.slices and set(shut.reasons) <= {"nothing", "slices", "hours", "plugged", "unknown", "idle"}
 
 
 @pytest.mark.parametrize("policy", ["recent_diverse", "fifo"])
+@pytest.mark.slow
 def test_a_full_buffer_keeps_the_answers(tmp_path, policy):
-    month = simulate(tmp_path, 30, 1, Settings(policy=policy, bins=32))
+    month = simulate(tmp_path, 30, 1, Settings(policy=policy, buffer_capacity=32))
     assert month.answered > 40 and month.held >= 30

@@ -60,7 +60,7 @@ class World:
     def add(self, idd=0.5, question=None, reply="the reply"):
         question = question or f"question {self.store.counter('seen')}"
         embedding = np.eye(HIDDEN, dtype=np.float32)[0]
-        return self.buffer.offer(DialogueSet(question, reply, "work", embedding, Scores(0.5, 0.5, idd))).id
+        return self.buffer.admit(DialogueSet(question, reply, "work", embedding, Scores(0.5, 0.5, idd))).id
 
     def ask(self):
         self.queue.refill()
@@ -97,7 +97,7 @@ def test_refill_asks_about_each_set_once(world):
 def test_a_set_that_came_with_its_response_is_not_asked_about(world):
     embedding = np.eye(HIDDEN, dtype=np.float32)[0]
     scores = Scores(0.5, 0.5, 0.5)
-    world.buffer.offer(DialogueSet("q", "r", "work", embedding, scores, response="so"))
+    world.buffer.admit(DialogueSet("q", "r", "work", embedding, scores, response="so"))
     assert world.queue.refill() == 0
 
 
@@ -145,13 +145,6 @@ def test_dismiss_keeps_the_set_and_asks_no_more(world):
     assert world.ask() is None
 
 
-def test_a_prompt_that_was_not_shown_yet_can_be_answered(world):
-    id = world.add()
-    world.queue.refill()
-    assert world.queue.accept(world.queue.pending()[0].id) == id
-    assert world.queue.asked_today() == 0
-
-
 @pytest.mark.parametrize("text", ["", "  \n", None, 7])
 def test_an_empty_edit_is_refused_and_the_prompt_waits_on(world, text):
     world.add()
@@ -191,6 +184,77 @@ ANSWERS = {
     "dismissed": lambda queue, id: queue.dismiss(id),
     "never": lambda queue, id: queue.never_ask(id),
 }
+
+
+@pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
+@pytest.mark.parametrize("limit", [0, 5])
+def test_a_prompt_that_was_not_shown_cannot_be_answered(make_world, limit, answer):
+    world = make_world(daily_limit=limit)
+    id = world.add()
+    world.queue.refill()
+    if not limit:
+        assert world.queue.next() is None
+    with pytest.raises(UsageError, match="was not shown yet"):
+        answer(world.queue, world.queue.pending()[0].id)
+    assert world.buffer.get(id).response is None and world.queue.pending()[0].state == "pending"
+
+
+@pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
+def test_what_changed_since_it_was_shown_cannot_be_answered(world, answer):
+    id = world.add(reply="what was shown")
+    prompt = world.ask()
+    world.store.db.execute("UPDATE dialogue_sets SET reply = 'another' WHERE id = ?", (id,))
+    with pytest.raises(UsageError, match="is not what was shown"):
+        answer(world.queue, prompt.id)
+    assert world.buffer.get(id).response is None
+    again = world.queue.next()
+    assert (again.id, again.reply, again.asked_at) == (prompt.id, "another", prompt.asked_at)
+    assert again.shown != prompt.shown and world.queue.asked_today() == 1
+    answer(world.queue, prompt.id)
+
+
+def test_an_answer_to_an_earlier_showing_is_not_taken_for_one_to_the_last(world):
+    id = world.add(reply="what was shown")
+    stale = world.ask()
+    world.store.db.execute("UPDATE dialogue_sets SET reply = 'another' WHERE id = ?", (id,))
+    fresh = world.queue.next()
+    for verdict in (world.queue.accept, world.queue.dismiss, world.queue.never_ask):
+        with pytest.raises(UsageError, match="is not what was shown"):
+            verdict(stale.id, shown=stale.shown)
+    with pytest.raises(UsageError, match="is not what was shown"):
+        world.queue.edit(stale.id, "better", shown=stale.shown)
+    assert world.queue.accept(fresh.id, shown=fresh.shown) == id and world.buffer.get(id).response == "another"
+
+
+def test_a_prompt_shown_by_an_earlier_version_is_shown_again_first(world):
+    world.add()
+    prompt = world.ask()
+    world.store.db.execute("UPDATE prompts SET shown = NULL")
+    with pytest.raises(UsageError, match="is not what was shown"):
+        world.queue.accept(prompt.id)
+    assert world.queue.next() == prompt and world.queue.accept(prompt.id)
+
+
+@pytest.mark.parametrize("ended", ["answered", "deleted"])
+def test_no_digest_stays_behind(world, ended):
+    id = world.add()
+    prompt = world.ask()
+    assert prompt.shown
+    world.queue.dismiss(prompt.id) if ended == "answered" else world.buffer.remove(id)
+    assert world.store.rows("SELECT shown FROM prompts")[0]["shown"] is None
+
+
+def test_each_reader_has_its_own_next_prompt(make_world):
+    world = make_world(daily_limit=2)
+    mine, others = world.add(0.1), world.add(0.9)
+    world.add(0.5)
+    world.queue.refill()
+    first = world.queue.next(wanted=lambda id: id == mine)
+    assert first.dialogue_set_id == mine
+    assert world.queue.next(wanted=lambda id: False) is None and world.queue.asked_today() == 1
+    assert world.queue.next(wanted=lambda id: id == others).dialogue_set_id == others
+    assert world.queue.next(wanted=lambda id: id not in (mine, others)) is None, "enough for today"
+    assert world.queue.next(wanted=lambda id: id == mine) == first
 
 
 @pytest.mark.parametrize("second", ANSWERS.values(), ids=ANSWERS)
@@ -238,7 +302,7 @@ def test_never_ask_takes_waiting_sets_with_the_same_question_along(world):
     world.add(question="my diary?")
     other = world.add(question="My garden?")
     world.queue.refill()
-    world.queue.never_ask(next(p.id for p in world.queue.pending() if "diary" in p.question))
+    world.queue.never_ask(world.queue.next(wanted=lambda id: id != other).id)
     assert [kept.id for kept in world.buffer.sets()] == [other]
     assert [prompt.dialogue_set_id for prompt in world.queue.pending()] == [other]
 

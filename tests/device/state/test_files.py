@@ -1,4 +1,4 @@
-"""Private files: whole or not at all, and no plain byte of a sealed one on the disk."""
+"""Private files: whole or not at all, and no plain byte of an encrypted one on the disk."""
 
 import errno
 import os
@@ -14,7 +14,7 @@ DATA = b"plumbus plumbus " * 100
 
 
 @pytest.fixture
-def sealed(home):
+def encrypted(home):
     with Store(home, key=b"k" * 32) as store:
         yield Files(store)
 
@@ -27,48 +27,48 @@ def test_plain_files_stay_as_they_are(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["a.npz"]
 
 
-def test_a_sealed_file_is_read_from_memory_only(sealed, home, tmp_path, monkeypatch):
+def test_an_encrypted_file_is_read_from_memory_only(encrypted, home, tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     path = home / "a.gguf"
-    sealed.write(path, DATA)
+    encrypted.write(path, DATA)
     for _ in range(2):
-        with sealed.readable(path) as plain:
+        with encrypted.readable(path) as plain:
             assert plain.read_bytes() == DATA and str(plain).startswith("/proc/self/fd/")
             on_disk = [p for p in (*home.rglob("*"), *tmp_path.rglob("*")) if p.is_file()]
             assert not [p for p in on_disk if b"plumbus plumbus " in p.read_bytes()]
     assert not Path(plain).exists()
     # Where Python was built without the call, the kernel is asked directly.
     monkeypatch.delattr(os, "memfd_create")
-    with sealed.readable(path) as plain:
+    with encrypted.readable(path) as plain:
         assert plain.read_bytes() == DATA
     monkeypatch.setattr(files_module.platform, "machine", lambda: "vax")
-    with pytest.raises(UsageError, match="no files in memory"), sealed.readable(path):
+    with pytest.raises(UsageError, match="no files in memory"), encrypted.readable(path):
         pass
 
 
-def test_a_changed_swapped_or_plain_file_is_refused(sealed, home):
-    sealed.write(home / "a.gguf", DATA)
+def test_a_changed_swapped_or_plain_file_is_refused(encrypted, home):
+    encrypted.write(home / "a.gguf", DATA)
     (home / "b.gguf").write_bytes((home / "a.gguf").read_bytes())
     with pytest.raises(DamagedDataError, match="b.gguf was changed"):
-        sealed.read(home / "b.gguf")
+        encrypted.read(home / "b.gguf")
     (home / "a.gguf").write_bytes((home / "a.gguf").read_bytes()[:-1])
     with pytest.raises(DamagedDataError, match="a.gguf was changed"):
-        sealed.read(home / "a.gguf")
+        encrypted.read(home / "a.gguf")
     (home / "a.gguf").write_bytes(DATA)
     with pytest.raises(DamagedDataError):
-        sealed.read(home / "a.gguf")
+        encrypted.read(home / "a.gguf")
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
-def test_a_failing_disk_leaves_the_file_before(sealed, home, monkeypatch, call, number):
-    sealed.write(home / "a.npz", DATA)
+def test_a_failing_disk_leaves_the_file_before(encrypted, home, monkeypatch, call, number):
+    encrypted.write(home / "a.npz", DATA)
 
     def fail(*_):
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(os, call, fail)
-    with pytest.raises(UsageError if number == errno.ENOSPC else OSError):
-        sealed.write(home / "a.npz", b"new")
+    with pytest.raises(UsageError, match="no room" if number == errno.ENOSPC else "cannot write"):
+        encrypted.write(home / "a.npz", b"new")
     monkeypatch.undo()
-    assert sealed.read(home / "a.npz") == DATA and not list(home.glob("*.part"))
+    assert encrypted.read(home / "a.npz") == DATA and not list(home.glob("*.part"))

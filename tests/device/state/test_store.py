@@ -6,16 +6,23 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
+from idletune.clock import Moment
 from idletune.errors import DamagedDataError, StorageError, UsageError
-from idletune.state import store as store_module
-from idletune.state.store import BIN_BYTES, EVENTS_KEPT, FILE_NAME, Store, check_bin
+from idletune.state import schedule_records, schema, set_records
+from idletune.state.comparisons import compared_sets
+from idletune.state.event_log import events
+from idletune.state.schedule_records import SliceRow
+from idletune.state.store import FILE_NAME, Store
+from idletune.state.verdicts import DroppedRow, VerdictRow, dropped_since_verdict, newest_verdict
 
 NEW_SET = (
     "INSERT INTO dialogue_sets (created, domain, eoe, dss, idd, embedding, question, reply)"
     " VALUES (1, 'work', 0.5, 0.5, 0.5, x'00', ?, 'reply')"
 )
+ANSWERS = "SELECT * FROM dialogue_sets ORDER BY id"
 
 
 @pytest.fixture
@@ -50,11 +57,19 @@ def test_an_existing_home_of_ours_is_closed_to_others(tmp_path):
 def test_a_folder_of_others_that_is_open_to_all_is_refused_untouched(tmp_path):
     (tmp_path / "shared").mkdir(mode=0o755)
     (tmp_path / "shared" / "photo.jpg").touch()
-    with pytest.raises(UsageError, match="mode 0755 and holds other files \\(photo.jpg\\).*chmod 700"):
+    with pytest.raises(UsageError, match=r"holds other files \(photo.jpg\) and no idletune.db"):
         Store(tmp_path / "shared")
     assert stat.S_IMODE((tmp_path / "shared").stat().st_mode) == 0o755
-    (tmp_path / "shared").chmod(0o700)
-    Store(tmp_path / "shared").close()
+
+
+def test_a_home_that_others_put_files_into_is_not_closed_to_them(home):
+    Store(home).close()
+    (home / "photo.jpg").touch()
+    home.chmod(0o755)
+    with pytest.raises(UsageError, match=r"mode 0755 and holds other files \(photo.jpg\).*chmod 700"):
+        Store(home)
+    home.chmod(0o700)
+    Store(home).close()
 
 
 def test_a_file_for_a_home_is_refused(tmp_path):
@@ -76,7 +91,7 @@ def test_settings_of_the_connection(store):
 
 def test_migrations_are_recorded_by_name(store):
     rows = store.rows("SELECT name, at FROM idletune_migrations")
-    assert [tuple(row) for row in rows] == [(migration.__name__, 1000.0) for migration in store_module.MIGRATIONS]
+    assert [tuple(row) for row in rows] == [(migration.__name__, 1000.0) for migration in schema.MIGRATIONS]
 
 
 def test_reopening_keeps_everything_and_migrates_nothing_twice(home):
@@ -93,11 +108,90 @@ def test_an_appended_migration_runs_once(home, monkeypatch):
     def m999_mood(db):
         db.execute("ALTER TABLE dialogue_sets ADD COLUMN mood TEXT")
 
-    monkeypatch.setattr(store_module, "MIGRATIONS", [*store_module.MIGRATIONS, m999_mood])
+    monkeypatch.setattr(schema, "MIGRATIONS", [*schema.MIGRATIONS, m999_mood])
     Store(home).close()
     with Store(home) as store:
-        assert len(store.rows("SELECT * FROM idletune_migrations")) == len(store_module.MIGRATIONS)
+        assert len(store.rows("SELECT * FROM idletune_migrations")) == len(schema.MIGRATIONS)
         store.rows("SELECT mood FROM dialogue_sets")
+
+
+EARLIER_ROWS = (
+    "INSERT INTO dialogue_sets (id, created, domain, eoe, dss, idd, embedding, question, reply, response, answered_at)"
+    " VALUES (1, 1, 'work', 0.5, 0.5, 0.5, x'00', 'who wrote this?', 'reply', 'I did', 2)",
+    NEW_SET.replace("?", "'and this?'"),
+    NEW_SET.replace("?", "'and that?'"),
+    "INSERT INTO prompts (dialogue_set_id, state, asked_at, answered_at) VALUES (1, 'edited', 1, 2)",
+    "INSERT INTO prompts (dialogue_set_id) VALUES (2)",
+    "INSERT INTO adapters (file, base_sha256, created, rank, alpha, targets, dialogue_set_ids, state)"
+    " VALUES ('a.gguf', 'base', 1, 8, 16, 'q,v', '[1]', 'promoted')",
+    "UPDATE dialogue_sets SET learned_in = 1 WHERE id = 1",
+    "INSERT INTO counters VALUES ('seen', 5), ('forgotten', 1), ('forgotten 17', 1), ('paraphrased 2', 1),"
+    " ('embeddings due up to', 2), ('embeddings refreshed up to', 1)",
+    """INSERT INTO events (at, kind, detail) VALUES
+    (1, 'window', '{"open": true, "code": "open", "reason": "", "wall": 1.0, "uptime": 0.5, "boot": "b"}'),
+    (2, 'slice', '{"wall": 2.0, "uptime": 1.5, "boot": "b"}'),
+    (3, 'slice', '{"wall": 3.0, "uptime": 2.5, "boot": "b"}'),
+    (4, 'clock', '{"moved_seconds": 900, "wall": 4.0, "uptime": 3.5, "boot": "b"}'),
+    (5, 'slice_end', '{"seconds": 2.0, "outcome": "ok", "stopped_by": null, "wall": 5.0, "uptime": 4.5, "boot": "b"}'),
+    (6, 'gate', '{"version": 1, "promoted": true, "reason": "better"}'),
+    (7, 'dropped', '{"version": 1, "reason": "rolled back"}'),
+    (8, 'review', '{"version": 1, "before": null, "answers": 1, "worse": 0.1, "error": 0.2, "rolled_back": false,
+        "sets": [1]}'),
+    (9, 'checkpoint', '{"problem": "damaged"}'),
+    (10, 'slice', 'damaged'), (11, 'gate', '{"version": "one"}'), (12, 'review', '{"version": 1, "sets": ["a"]}'),
+    (13, 'window', '{"code": 7}'), (-1, 'slice', '{}'), (1e400, 'dropped', '{"version": 1}')""",
+)
+
+
+def earlier_home(home, count):
+    """A home as the first `count` migrations left it, with a row of every kind."""
+    home.mkdir(parents=True, mode=0o700)
+    with sqlite3.connect(home / FILE_NAME) as db:
+        db.row_factory = sqlite3.Row
+        db.execute("CREATE TABLE idletune_migrations (name TEXT PRIMARY KEY, at REAL)")
+        for migration in schema.MIGRATIONS[:count]:
+            migration(db)
+            db.execute("INSERT INTO idletune_migrations VALUES (?, 1)", (migration.__name__,))
+            if migration is schema.m001_initial:
+                for statement in EARLIER_ROWS:
+                    db.execute(statement)
+    db.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", range(1, len(schema.MIGRATIONS)))
+@pytest.mark.parametrize("key", [None, b"k" * 32], ids=["plain", "encrypted"])
+def test_a_home_of_every_earlier_version_opens(home, count, key):
+    earlier_home(home, count)
+    with Store(home, key=key) as store:
+        first, *_ = [store.decrypt("dialogue_sets", row["id"], row) for row in store.rows(ANSWERS)]
+        assert (first["question"], first["response"], first["learned_in"]) == ("who wrote this?", "I did", 1)
+        prompts = store.rows("SELECT dialogue_set_id, state, asked_at FROM prompts ORDER BY id")
+        assert [tuple(row) for row in prompts] == [(1, "edited", 1.0), (2, "pending", None)]
+        adapter = store.row("SELECT state, dialogue_set_ids FROM adapters")
+        assert tuple(adapter) == ("promoted", "[1]")
+        assert (store.counter("seen"), store.counter("forgotten")) == (5, 1)
+        assert [set_records.any_forgotten(store, [id]) for id in (1, 17)] == [False, True]
+        assert [set_records.is_paraphrased(store, id) for id in (1, 2)] == [False, True]
+        assert set_records.embeddings_due(store) == [2]
+        assert not store.rows("SELECT name FROM counters WHERE name GLOB '* *'")
+        assert len(store.rows("SELECT * FROM idletune_migrations")) == len(schema.MIGRATIONS)
+        check_decisions(store)
+
+
+def check_decisions(store):
+    """What was an event and is read by decisions stands in tables; nothing but the log is left in the log."""
+    first, second, damaged = schedule_records.slices(store)
+    assert (first.start, first.end) == (Moment(2.0, 1.5, "b"), None)
+    assert second == SliceRow(Moment(3.0, 2.5, "b"), Moment(5.0, 4.5, "b"), 2.0, "ok", None)
+    assert (damaged.start, damaged.end) == (Moment(10.0, 0.0, ""), None)
+    assert schedule_records.last_code(store) == "open"
+    assert schedule_records.last_jump(store) == Moment(4.0, 3.5, "b")
+    assert [moment.wall for moment in schedule_records.moments(store)] == [1, 2, 3, 4, 5, 10]
+    assert newest_verdict(store) == VerdictRow(1, 6.0, 1, True, False, "better")
+    assert dropped_since_verdict(store) == DroppedRow(7.0, 1, "rolled back")
+    assert compared_sets(store, 1) == [1]
+    assert [event.kind for event in events(store)] == ["checkpoint"]
 
 
 def test_a_failing_migration_leaves_no_trace(home, monkeypatch):
@@ -107,7 +201,7 @@ def test_a_failing_migration_leaves_no_trace(home, monkeypatch):
         db.execute("CREATE TABLE half (a)")
         raise RuntimeError("no")
 
-    monkeypatch.setattr(store_module, "MIGRATIONS", [*store_module.MIGRATIONS, m002_broken])
+    monkeypatch.setattr(schema, "MIGRATIONS", [*schema.MIGRATIONS, m002_broken])
     with pytest.raises(RuntimeError):
         Store(home)
     monkeypatch.undo()
@@ -173,6 +267,26 @@ def test_one_lost_page_among_many(home):
         file.write(b"\x00" * 4096)
     with pytest.raises(DamagedDataError, match="put a backup in its place"):
         Store(home)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE sqlite_sequence SET seq = NULL WHERE name = 'dialogue_sets'",
+        "UPDATE sqlite_sequence SET seq = 'many' WHERE name = 'dialogue_sets'",
+        "UPDATE sqlite_sequence SET seq = 0 WHERE name = 'dialogue_sets'",
+        "DELETE FROM sqlite_sequence WHERE name = 'dialogue_sets'",
+        "UPDATE idletune_migrations SET name = x'ff00' WHERE name = 'm002_rounds'",
+        "INSERT INTO data_keys (id, wrapped) VALUES (1, 'text')",
+        "INSERT INTO counters (name, value) VALUES ('seen', 0.5)",
+    ],
+)
+def test_what_sqlite_lets_stand_and_no_program_wrote(home, damage):
+    with Store(home) as store:
+        add_set(store)
+        store.db.execute(damage)
+    with pytest.raises(DamagedDataError):
+        Store(home, key=b"k" * 32)
 
 
 def test_text_that_is_no_longer_text(store):
@@ -258,6 +372,7 @@ def test_threads_share_the_store(store):
     assert store.counter("seen") == 200
 
 
+@pytest.mark.slow
 def test_processes_may_open_a_new_home_at_once(home):
     program = (
         "import sys, time\n"
@@ -265,10 +380,8 @@ def test_processes_may_open_a_new_home_at_once(home):
         "while time.time() < float(sys.argv[2]): pass\n"
         "Store(sys.argv[1]).count('opened')\n"
     )
-    start = str(store_module.time.time() + 1.0)
-    processes = [
-        subprocess.Popen([sys.executable, "-c", program, str(home), start]) for _ in range(6)
-    ]
+    start = str(time.time() + 1.0)
+    processes = [subprocess.Popen([sys.executable, "-c", program, str(home), start]) for _ in range(6)]
     assert [process.wait() for process in processes] == [0] * 6
     with Store(home) as store:
         assert store.counter("opened") == 6
@@ -279,23 +392,6 @@ def test_counters(store):
     assert store.count("seen") == 1
     assert store.count("seen", by=4) == 5
     assert store.counter("other") == 0
-
-
-def test_events_newest_first_and_by_kind(store):
-    store.log("trained", version=1, loss=3.5)
-    store.log("promoted", version=1)
-    assert [(event.kind, event.at) for event in store.events()] == [("promoted", 1000.0), ("trained", 1000.0)]
-    assert [event.detail for event in store.events(kind="trained")] == [{"version": 1, "loss": 3.5}]
-    assert len(store.events(limit=1)) == 1
-
-
-def test_the_event_log_is_capped(store):
-    with store.transaction():
-        for number in range(EVENTS_KEPT + 3):
-            store.log("tick", number=number)
-    events = store.events(limit=2 * EVENTS_KEPT)
-    assert len(events) == EVENTS_KEPT
-    assert events[-1].detail == {"number": 3}
 
 
 def test_a_deleted_set_takes_its_pending_prompt_and_synthetic_sets(store):
@@ -314,7 +410,7 @@ def test_a_shown_prompt_outlives_its_set_without_a_word_of_it(store):
     with store.transaction() as db:
         db.execute("INSERT INTO prompts (dialogue_set_id, state, asked_at) VALUES (?, 'shown', 5)", (id,))
         db.execute("DELETE FROM dialogue_sets WHERE id = ?", (id,))
-    row, = store.rows("SELECT dialogue_set_id, asked_at FROM prompts")
+    (row,) = store.rows("SELECT dialogue_set_id, asked_at FROM prompts")
     assert tuple(row) == (None, 5.0)
 
 
@@ -374,14 +470,3 @@ def test_scrubbed_text_is_in_no_file_after_it_had_reached_the_database(store, ho
 
 def test_an_id_that_no_database_can_hold_finds_nothing(store):
     assert store.row("SELECT * FROM dialogue_sets WHERE id = ?", 2**70) is None
-
-
-def test_a_bin_is_counted_in_utf8_bytes():
-    check_bin(("é" * 5, "a" * 6), embedding_bytes=4, limit=20)
-    with pytest.raises(UsageError, match=r"21 bytes \(17 of text, 4 of embedding\) .* 20 bytes of a bin"):
-        check_bin(("é" * 5, "a" * 7), embedding_bytes=4, limit=20)
-
-
-def test_half_a_character_is_refused():
-    with pytest.raises(UsageError, match="half a character at position 2"):
-        check_bin(("ab\ud83d",), 0, BIN_BYTES)

@@ -2,33 +2,42 @@
 
 import numpy as np
 import torch
-from idletune.model.gguf_file import GgufFile
-from idletune.training.graph_files import find_graphs
+from idletune.examples import IGNORE_INDEX, Example
+from idletune.formats.gguf_file import GgufFile
+from idletune.formats.model_shape import ModelShape
 from idletune.training.layers import Layers
 from idletune.training.lora import Lora
-from idletune.training.rows import IGNORED, Example
-from idletune.training.shape import ModelShape
 from idletune.training.weights import Weights
 from idletune_export.hugging_face_folder import load_gguf_model
 from idletune_export.peft_model import from_peft, peft_parameters, with_peft
-from idletune_export.training_graphs import export_training_graphs
 
 
 def make_layers(
-    path, graphs, *, targets="q,k,v,o", rank=8, recompute=False, resident=99, threads=1, seed=0, top_layers=0,
+    path,
+    *,
+    targets="q,k,v,o",
+    rank=8,
+    recompute=0,
+    resident=99,
+    threads=1,
+    seed=0,
+    top_layers=0,
     int8=False,
 ):
     """Layers over the file with an adapter whose B is not zero, so that every gradient counts."""
-    file = GgufFile(path)
-    shape = ModelShape.of(file)
-    lora = Lora(shape, targets, rank, 16, top_layers).initialize(seed)
+    lora = Lora(ModelShape.of(GgufFile(path)), targets, rank, 16, top_layers).initialize(seed)
     rng = np.random.default_rng(seed + 1)
     for views in lora.layers:
         for name, view in views.items():
             if name.endswith("lora_b"):
                 view[...] = rng.standard_normal(view.shape) * 0.02
-    weights = Weights(file, shape, graphs.vectors, threads=threads, resident=range(resident))
-    return Layers(weights, graphs, lora, threads=threads, recompute=recompute, int8=int8, int8_head=int8)
+    return layers_with(path, lora, recompute=recompute, resident=resident, threads=threads, int8=int8)
+
+
+def layers_with(path, lora, *, recompute=False, resident=99, threads=1, int8=False):
+    """Layers over the file with this adapter."""
+    weights = Weights(GgufFile(path), lora.shape, threads=threads, resident=range(resident))
+    return Layers(weights, lora, threads=threads, recompute=recompute, int8=int8, int8_head=int8)
 
 
 def random_examples(vocabulary, lengths, seed=0, shared=0):
@@ -37,7 +46,7 @@ def random_examples(vocabulary, lengths, seed=0, shared=0):
     beginning, examples = rng.integers(0, vocabulary, shared), []
     for n in lengths:
         labels = rng.integers(0, vocabulary, n).astype(np.int32)
-        labels[: max(n // 2, shared)] = IGNORED
+        labels[: max(n // 2, shared)] = IGNORE_INDEX
         tokens = np.concatenate([beginning, rng.integers(0, vocabulary, n - shared)])
         examples.append(Example(tokens.astype(np.int32), labels))
     return examples
@@ -54,7 +63,7 @@ def reference_loss(model, examples):
     for tokens, labels in examples:
         logits = model(input_ids=torch.from_numpy(tokens.astype(np.int64))[None]).logits[0]
         wanted = torch.from_numpy(labels.astype(np.int64))
-        total = total + torch.nn.functional.cross_entropy(logits, wanted, ignore_index=IGNORED, reduction="sum")
+        total = total + torch.nn.functional.cross_entropy(logits, wanted, ignore_index=IGNORE_INDEX, reduction="sum")
     return total
 
 
@@ -66,10 +75,3 @@ def relative_errors(model, lora, flat):
         ours = views[layer][f"{name}.{side}"]
         errors[f"{layer}.{name}.{side}"] = float(np.linalg.norm(ours - theirs) / np.linalg.norm(theirs))
     return errors
-
-
-def make_graphs(path, folder, variants=("attention", "all")):
-    """The training graphs of a GGUF file's shape, exported into `folder`."""
-    shape = ModelShape.of(GgufFile(path)).block
-    export_training_graphs(shape, folder, variants)
-    return find_graphs(shape, [folder])

@@ -1,5 +1,7 @@
 package io.idletune;
 
+import org.json.JSONObject;
+
 /**
  * Something the model has learned ({@link IdleTune#adapters}).
  *
@@ -10,10 +12,14 @@ public final class AdapterVersion {
     private final String state;
     private final String reason;
 
-    AdapterVersion(int version, String state, String reason) {
-        this.version = version;
-        this.state = state;
-        this.reason = reason;
+    private AdapterVersion(JSONObject told) {
+        version = told.optInt("version");
+        state = told.optString("state");
+        reason = told.optString("reason");
+    }
+
+    static AdapterVersion of(JSONObject told) {
+        return new AdapterVersion(told);
     }
 
     /** Its number, from 1. */

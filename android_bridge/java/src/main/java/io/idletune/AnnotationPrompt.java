@@ -6,7 +6,7 @@ package io.idletune;
  * <pre>{@code
  * idleTune.setPromptListener(prompt -> {
  *     show(prompt.question(), prompt.response());
- *     idleTune.edit(prompt.id(), "I would have said: at the baker's.");   // or accept, dismiss, neverAsk
+ *     idleTune.edit(prompt.id(), prompt.shown(), "I would have said: at the baker's.");   // or accept, dismiss, neverAsk
  * }, executor);
  * }</pre>
  *
@@ -17,13 +17,15 @@ public final class AnnotationPrompt {
     private final long dialogueSetId;
     private final String question;
     private final String response;
+    private final String shown;
 
-    /** What the four parts mean is said at their methods. */
-    public AnnotationPrompt(long id, long dialogueSetId, String question, String response) {
+    /** What the five parts mean is said at their methods. */
+    public AnnotationPrompt(long id, long dialogueSetId, String question, String response, String shown) {
         this.id = id;
         this.dialogueSetId = dialogueSetId;
         this.question = question;
         this.response = response;
+        this.shown = shown;
     }
 
     /** What an answer names it by. */
@@ -44,6 +46,11 @@ public final class AnnotationPrompt {
     /** What the model had answered. */
     public String response() {
         return response;
+    }
+
+    /** Names the very texts of this question; an answer says by it what the user saw. */
+    public String shown() {
+        return shown;
     }
 
     @Override

@@ -73,6 +73,11 @@ public final class DeviceState {
         return (Double) fields.get("free_disk_mb");
     }
 
+    /** Whether the user is not to be asked anything now; null is unknown. */
+    public Boolean doNotAsk() {
+        return (Boolean) fields.get("do_not_ask");
+    }
+
     @Override
     public String toString() {
         return fields.toString();
@@ -122,6 +127,11 @@ public final class DeviceState {
         /** Storage that is free, in MB. */
         public Builder freeDiskMb(double value) {
             return with("free_disk_mb", value);
+        }
+
+        /** Whether the user is not to be asked anything now; it stands until the next report. */
+        public Builder doNotAsk(boolean value) {
+            return with("do_not_ask", value);
         }
 
         /** The state as it was given so far. */

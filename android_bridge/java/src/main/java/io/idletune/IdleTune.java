@@ -6,8 +6,10 @@ import java.io.InputStream;
 import java.io.OutputStream;
 import java.util.ArrayList;
 import java.util.Base64;
+import java.util.Collections;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import java.util.concurrent.Executor;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.function.Consumer;
@@ -99,9 +101,10 @@ public final class IdleTune implements AutoCloseable {
      * end it; {@link #cancel} does.
      *
      * @throws CancelledException when {@link #cancel} was called meanwhile; nothing of it is kept
+     * @throws BusyException when several chats of this object wait already
      */
     public String chat(String text) throws IdleTuneException {
-        return answer(text, params -> rpc.call("chat", params).optString("text"));
+        return completion(text, params -> rpc.call("chat", params)).text();
     }
 
     /**
@@ -114,7 +117,110 @@ public final class IdleTune implements AutoCloseable {
      *     its own cancels the chat and is thrown here.
      */
     public String chat(String text, Consumer<String> onText) throws IdleTuneException {
-        return answer(text, params -> new StreamedChat(rpc, onText).run(params.and("stream", true)));
+        return answer(text, onText).text();
+    }
+
+    /**
+     * The same, with the answer's id.
+     *
+     * <p>Threads and errors: as {@link #chat(String, Consumer)}.
+     */
+    public Completion answer(String text, Consumer<String> onText) throws IdleTuneException {
+        return completion(text, params -> new StreamedChat(rpc, "chat", onText).run(params));
+    }
+
+    /**
+     * Answers the last message once more, so that the user can say which of the two is better. Until then nothing of it
+     * is kept, and the conversation goes on with the first answer.
+     *
+     * <p>Threads and errors: as {@link #chat(String, Consumer)}.
+     *
+     * @param first the id of the answer that the message got
+     * @throws UsageException when nothing was answered yet
+     */
+    public Completion another(String first, Consumer<String> onText) throws IdleTuneException {
+        return Completion.of(new StreamedChat(rpc, "another", onText).run(Params.of("completion", first)));
+    }
+
+    /**
+     * Answers a conversation that the app holds itself, and lets the buffer look at the exchange. One that comes again
+     * with a further message is recognized: nothing is observed twice.
+     *
+     * <p>Threads and errors: as {@link #chat(String, Consumer)}.
+     *
+     * @param conversation the last message is the user's
+     */
+    public Completion complete(List<Turn> conversation, Consumer<String> onText) throws IdleTuneException {
+        return Completion.of(
+                new StreamedChat(rpc, "complete", onText).run(Params.of("messages", Turn.json(conversation))));
+    }
+
+    /**
+     * Continues a text as it stands: no chat template, none of the user's answers is shown. Nothing of it is kept.
+     *
+     * <p>Threads and errors: as {@link #chat(String, Consumer)}.
+     */
+    public String continueText(String text, Consumer<String> onText) throws IdleTuneException {
+        return new StreamedChat(rpc, "continue_text", onText).run(Params.of("text", text)).optString("text");
+    }
+
+    /**
+     * Answers a message twice, with what was learned and without, each without chance. Nothing of it is kept.
+     *
+     * <p>Threads: any; waits as {@link #chat} does, and {@link #cancel} ends it.
+     */
+    public Comparison compare(String text) throws IdleTuneException {
+        return Comparison.of(rpc.call("compare", Params.of("text", text)));
+    }
+
+    /**
+     * Embeddings of texts, of unit length: by them alike texts are found. Nothing of it is kept.
+     *
+     * <p>Threads: any; waits as {@link #chat} does.
+     *
+     * @param texts 1 to 64
+     */
+    public List<float[]> embed(List<String> texts) throws IdleTuneException {
+        JSONArray told = rpc.call("embed", Params.of("texts", new JSONArray(texts))).optJSONArray("embeddings");
+        List<float[]> embeddings = new ArrayList<>();
+        for (int i = 0; told != null && i < told.length(); i++) {
+            embeddings.add(floats(told.optJSONArray(i)));
+        }
+        return embeddings;
+    }
+
+    /**
+     * The user says what an answer was worth, without having been asked.
+     *
+     * <p>Threads: any; it is on the disk when this returns, also while a slice runs.
+     *
+     * @param completion {@link Completion#id} of the answer
+     * @return whether its exchange has an answer of the user to learn from now
+     * @throws UsageException when the answer is not known, or no longer: it was forgotten, or was not kept and is long ago
+     */
+    public boolean feedback(String completion, Rating rating) throws IdleTuneException {
+        return feedback(completion, rating.name().toLowerCase(Locale.ROOT), null);
+    }
+
+    /**
+     * The user says what would have been a better answer; it is learned from.
+     *
+     * <p>Threads and errors: as {@link #feedback}.
+     */
+    public void correct(String completion, String better) throws IdleTuneException {
+        feedback(completion, "better", better);
+    }
+
+    /**
+     * The user found this the better of two answers to one question. It is learned at less weight than an answer the
+     * user wrote; the other one is kept beside it.
+     *
+     * <p>Threads and errors: as {@link #feedback}.
+     *
+     * @param over {@link Completion#id} of the other answer
+     */
+    public void prefer(String completion, String over) throws IdleTuneException {
+        rpc.call("feedback", Params.of("completion", completion).and("verdict", "preferred").and("over", over));
     }
 
     /**
@@ -127,67 +233,120 @@ public final class IdleTune implements AutoCloseable {
     }
 
     /**
+     * The id of the session that this object's conversation and questions belong to. It cannot be guessed; whoever is
+     * told it can {@link #joinSession join}.
+     *
+     * <p>Threads: any; returns at once.
+     */
+    public String session() throws IdleTuneException {
+        return rpc.call("session", Params.NONE).optString("session");
+    }
+
+    /**
+     * Goes on in another session's conversation, e.g. in a second window, or after a restart of the app.
+     *
+     * <p>Threads: any; returns at once.
+     *
+     * @param session what {@link #session} of the other one returned
+     * @throws UsageException when there is none such, or its place was needed
+     */
+    public void joinSession(String session) throws IdleTuneException {
+        rpc.call("session", Params.of("session", session));
+    }
+
+    /**
      * Lets the buffer look at an exchange that another model or a person answered.
      *
      * <p>Threads: any; waits as {@link #chat} does.
      */
     public Observation observe(String question, String response) throws IdleTuneException {
-        JSONObject seen = rpc.call("observe", Params.of("question", question).and("response", response));
+        return observe(question, response, Collections.emptyMap());
+    }
+
+    /**
+     * The same, with labels of the situation, as {@code {"place": "office"}}: up to 8 short texts. Answers of the same
+     * label are preferred where a message finds several.
+     *
+     * <p>Threads: as {@link #observe(String, String)}.
+     *
+     * @throws UsageException for too many labels, or long ones
+     */
+    public Observation observe(String question, String response, Map<String, String> labels)
+            throws IdleTuneException {
+        JSONObject seen = rpc.call(
+                "observe",
+                Params.of("question", question).and("response", response).and("labels", labels));
         return new Observation(
                 constant(Observation.Action.class, seen.optString("action")), seen.optLong("id"),
                 seen.optString("domain"));
     }
 
     /**
-     * The questions to put to the user now: one or none.
+     * The questions to put to the user now: one or none. Over a socket, about this object's session, or about all after
+     * {@link #askAboutAllSessions}.
      *
      * <p>Threads: any; returns at once, also while a slice runs.
      */
     public List<AnnotationPrompt> prompts() throws IdleTuneException {
-        JSONArray due = rpc.call("prompts", Params.NONE).optJSONArray("prompts");
-        List<AnnotationPrompt> prompts = new ArrayList<>();
-        for (int i = 0; due != null && i < due.length(); i++) {
-            prompts.add(prompt(due.optJSONObject(i)));
-        }
-        return prompts;
+        return Json.list(rpc.call("prompts", Params.NONE), "prompts", IdleTune::prompt);
     }
 
     /**
-     * The user says that the response was good.
+     * The user says that the response was good, having seen all of it.
      *
      * <p>Threads: any; the answer is on the disk when this returns, also while a slice runs.
      *
-     * @throws UsageException when there is no such question, or it was answered already
+     * @param shown {@link AnnotationPrompt#shown} of the question as the user saw it
+     * @throws UsageException when there is no such question, it was answered already, it was never handed out, or its
+     *     texts are not those that were shown
      */
-    public void accept(long promptId) throws IdleTuneException {
-        answer(promptId, "accept", null);
+    public void accept(long promptId, String shown) throws IdleTuneException {
+        accept(promptId, shown, false);
+    }
+
+    /**
+     * The same; {@code onNotification} says where the user answered, which is kept ({@link Status#origins}).
+     *
+     * <p>Threads and errors: as {@link #accept(long, String)}.
+     */
+    public void accept(long promptId, String shown, boolean onNotification) throws IdleTuneException {
+        answer(promptId, shown, "accept", null, onNotification);
     }
 
     /**
      * The user gives a better response.
      *
-     * <p>Threads and errors: as {@link #accept}.
+     * <p>Threads and errors: as {@link #accept(long, String)}.
      */
-    public void edit(long promptId, String better) throws IdleTuneException {
-        answer(promptId, "edit", better);
+    public void edit(long promptId, String shown, String better) throws IdleTuneException {
+        edit(promptId, shown, better, false);
+    }
+
+    /**
+     * The same; {@code onNotification} says where the user answered, which is kept ({@link Status#origins}).
+     *
+     * <p>Threads and errors: as {@link #accept(long, String)}.
+     */
+    public void edit(long promptId, String shown, String better, boolean onNotification) throws IdleTuneException {
+        answer(promptId, shown, "edit", better, onNotification);
     }
 
     /**
      * The user does not answer.
      *
-     * <p>Threads and errors: as {@link #accept}.
+     * <p>Threads and errors: as {@link #accept(long, String)}.
      */
-    public void dismiss(long promptId) throws IdleTuneException {
-        answer(promptId, "dismiss", null);
+    public void dismiss(long promptId, String shown) throws IdleTuneException {
+        answer(promptId, shown, "dismiss", null, false);
     }
 
     /**
      * The user does not want to be asked about this at all.
      *
-     * <p>Threads and errors: as {@link #accept}.
+     * <p>Threads and errors: as {@link #accept(long, String)}.
      */
-    public void neverAsk(long promptId) throws IdleTuneException {
-        answer(promptId, "never_ask", null);
+    public void neverAsk(long promptId, String shown) throws IdleTuneException {
+        answer(promptId, shown, "never_ask", null, false);
     }
 
     /**
@@ -217,6 +376,28 @@ public final class IdleTune implements AutoCloseable {
     }
 
     /**
+     * Begins to learn because the user asked to, whatever the hour and the device's state. It goes on after this call,
+     * lets every chat go first, and ends with a verdict or by {@link #stop}; {@link TrainingListener#onEnd} tells that,
+     * and that too little was answered to learn from.
+     *
+     * <p>Threads: any; returns at once.
+     *
+     * @throws BusyException when it learns already
+     */
+    public void learnNow() throws IdleTuneException {
+        rpc.call("learn", Params.NONE);
+    }
+
+    /**
+     * Why it learns by itself at this moment, or does not.
+     *
+     * <p>Threads: any; returns within a second, also while a slice runs.
+     */
+    public LearningState learning() throws IdleTuneException {
+        return LearningState.of(rpc.call("learning", Params.NONE));
+    }
+
+    /**
      * Asks the running slice to stop at its next step; it keeps a checkpoint.
      *
      * <p>Threads: any; returns at once.
@@ -228,7 +409,7 @@ public final class IdleTune implements AutoCloseable {
     }
 
     /**
-     * Asks all chats and the slice to stop.
+     * Asks this object's chats and the slice to stop.
      *
      * <p>Threads: any; returns at once.
      */
@@ -244,8 +425,13 @@ public final class IdleTune implements AutoCloseable {
     public void setPromptListener(PromptListener listener, Executor executor) throws IdleTuneException {
         if (listener == null) {
             rpc.listen("event.prompt", null);
+            rpc.listen("event.prompt_dismissed", null);
             return;
         }
+        rpc.listen("event.prompt_dismissed", params -> {
+            long id = params.optLong("prompt_id");
+            executor.execute(() -> listener.onDismissed(id));
+        });
         rpc.listen("event.prompt", params -> {
             AnnotationPrompt prompt = prompt(params.optJSONObject("prompt"));
             executor.execute(() -> listener.onPrompt(prompt));
@@ -253,6 +439,16 @@ public final class IdleTune implements AutoCloseable {
         for (AnnotationPrompt due : prompts()) {
             executor.execute(() -> listener.onPrompt(due));
         }
+    }
+
+    /**
+     * Takes the questions about all sessions, also those of apps that have gone: for the app that asks the user. In the
+     * runtime's own process this is so already.
+     *
+     * <p>Threads: any; returns at once.
+     */
+    public void askAboutAllSessions() throws IdleTuneException {
+        rpc.call("subscribe", Params.of("prompts", "all"));
     }
 
     /**
@@ -264,12 +460,15 @@ public final class IdleTune implements AutoCloseable {
         if (listener == null) {
             rpc.listen("event.training", null);
             rpc.listen("event.adapter", null);
+            rpc.listen("event.learning", null);
             return;
         }
         rpc.listen("event.training", told -> executor.execute(() ->
                 listener.onProgress(told.optString("stage"), told.optInt("done"), told.optInt("total"))));
         rpc.listen("event.adapter", told -> executor.execute(() ->
                 listener.onVerdict(told.optInt("version"), told.optBoolean("promoted"), told.optString("reason"))));
+        rpc.listen("event.learning", told -> executor.execute(() ->
+                listener.onEnd(told.optString("outcome"), told.optString("reason"))));
     }
 
     /**
@@ -291,13 +490,18 @@ public final class IdleTune implements AutoCloseable {
      * <p>Threads: any; returns at once, also while a slice runs.
      */
     public List<AdapterVersion> adapters() throws IdleTuneException {
-        JSONArray known = rpc.call("adapters", Params.NONE).optJSONArray("adapters");
-        List<AdapterVersion> versions = new ArrayList<>();
-        for (int i = 0; known != null && i < known.length(); i++) {
-            JSONObject each = known.optJSONObject(i);
-            versions.add(new AdapterVersion(each.optInt("version"), each.optString("state"), each.optString("reason")));
-        }
-        return versions;
+        return Json.list(rpc.call("adapters", Params.NONE), "adapters", AdapterVersion::of);
+    }
+
+    /**
+     * Answers with an adapter that was held back ({@link Status#heldBack}), once the user has looked at it.
+     *
+     * <p>Threads: any; waits as {@link #chat} does.
+     *
+     * @throws UsageException when this version does not wait for that
+     */
+    public void promote(int version) throws IdleTuneException {
+        rpc.call("promote", Params.of("version", version));
     }
 
     /**
@@ -313,14 +517,38 @@ public final class IdleTune implements AutoCloseable {
     }
 
     /**
-     * Removes a dialogue set and all that came of it: paraphrases, checkpoints, and adapters that learned from it.
+     * Removes a dialogue set and all that came of it: paraphrases, checkpoints, adapters that learned from it, and
+     * replies written from it. Conversations begin anew; questions about what went are told as dismissed.
      *
      * <p>Threads: any; waits as {@link #chat} does.
      *
      * @throws UsageException when there is no such dialogue set
      */
-    public void forget(long dialogueSetId) throws IdleTuneException {
-        rpc.call("forget", Params.of("id", dialogueSetId));
+    public Forgotten forget(long dialogueSetId) throws IdleTuneException {
+        return forget(dialogueSetId, Forgotten.Descendants.ALL);
+    }
+
+    /**
+     * The same, and which of the replies that came of it go.
+     *
+     * <p>Threads and errors: as {@link #forget(long)}.
+     */
+    public Forgotten forget(long dialogueSetId, Forgotten.Descendants descendants) throws IdleTuneException {
+        return Forgotten.of(rpc.call(
+                "forget", Params.of("id", dialogueSetId).and("descendants", descendants.word())));
+    }
+
+    /**
+     * What {@link #forget(long, Forgotten.Descendants)} would take; nothing is changed.
+     *
+     * <p>Threads: any; returns at once, also while a slice runs.
+     *
+     * @throws UsageException when there is no such dialogue set
+     */
+    public Forgotten previewForget(long dialogueSetId, Forgotten.Descendants descendants) throws IdleTuneException {
+        return Forgotten.of(rpc.call(
+                "forget",
+                Params.of("id", dialogueSetId).and("descendants", descendants.word()).and("dry_run", true)));
     }
 
     /**
@@ -332,12 +560,67 @@ public final class IdleTune implements AutoCloseable {
      * @throws UsageException when a value is out of its range; nothing is changed then
      */
     public List<String> change(Settings settings) throws IdleTuneException {
-        JSONArray later = rpc.call("settings", Params.of("values", settings.values())).optJSONArray("at_next_open");
-        List<String> names = new ArrayList<>();
-        for (int i = 0; later != null && i < later.length(); i++) {
-            names.add(later.optString(i));
-        }
-        return names;
+        return Json.texts(rpc.call("settings", Params.of("values", settings.values())), "at_next_open");
+    }
+
+    /**
+     * Every setting with its value and its help, for a page of settings.
+     *
+     * <p>Threads: any; returns at once, also while a slice runs.
+     */
+    public List<SettingInfo> describeSettings() throws IdleTuneException {
+        return Json.list(rpc.call("describe_settings", Params.NONE), "settings", SettingInfo::of);
+    }
+
+    /**
+     * The base model in use, and whether it can learn here.
+     *
+     * <p>Threads: any; waits as {@link #chat} does.
+     */
+    public ModelInfo model() throws IdleTuneException {
+        return ModelInfo.of(rpc.call("model", Params.NONE));
+    }
+
+    /**
+     * Tries what learning takes on this device, in a few real training steps.
+     *
+     * <p>Threads: a worker; takes seconds, in which calls that need the model wait.
+     */
+    public ModelCheck check() throws IdleTuneException {
+        return ModelCheck.of(rpc.call("check", Params.NONE).optJSONObject("report"));
+    }
+
+    /** The version of the runtime. */
+    public String version() throws IdleTuneException {
+        return rpc.call("version", Params.NONE).optString("idletune");
+    }
+
+    /** What is kept to learn from: to look through, and to forget several at once. */
+    public Kept kept() {
+        return new Kept(rpc);
+    }
+
+    /** Conversations that other programs exported. */
+    public Imports imports() {
+        return new Imports(rpc);
+    }
+
+    /** Learning together with other devices. */
+    public Fleet fleet() {
+        return new Fleet(rpc);
+    }
+
+    /**
+     * Erases everything that is kept of the user, for good; nothing is open afterwards. Only in the runtime's own
+     * process.
+     *
+     * <p>Threads: any; waits as {@link #chat} does.
+     *
+     * @return how many files were erased
+     * @throws UsageException over a socket
+     */
+    public int erase() throws IdleTuneException {
+        return rpc.call("erase", Params.of("confirm", "erase")).optInt("files");
     }
 
     /**
@@ -353,6 +636,43 @@ public final class IdleTune implements AutoCloseable {
     }
 
     /**
+     * Imports the conversations that another program exported; their responses count as the user's own answers.
+     *
+     * <p>Threads and errors: as {@link Imports#take}.
+     *
+     * @param me the user's name in a WhatsApp chat, otherwise null
+     * @return how many exchanges of the file are kept
+     */
+    public int importConversations(File file, String me) throws IdleTuneException {
+        return imports().take(file, me, Imports.Mode.ANSWERS, null).kept();
+    }
+
+    /**
+     * Writes the user's answers in OpenAI's fine-tuning format, readable by the app alone, not encrypted.
+     *
+     * <p>Threads: any.
+     *
+     * @return answers written
+     * @throws UsageException when the file exists
+     */
+    public int exportAnswers(File file) throws IdleTuneException {
+        return rpc.call("export_answers", Params.of("path", file.getPath())).optInt("answers");
+    }
+
+    /**
+     * Writes the adapter that answers in a form that other programs read, not encrypted: a GGUF where the name ends in
+     * {@code .gguf}, otherwise a folder for PEFT.
+     *
+     * <p>Threads: any.
+     *
+     * @return the version that was written
+     * @throws UsageException when the file exists, or the base model alone answers
+     */
+    public int exportAdapter(File file) throws IdleTuneException {
+        return rpc.call("export_adapter", Params.of("path", file.getPath())).optInt("version");
+    }
+
+    /**
      * Stops what runs, closes the runtime and waits for calls that are under way; they throw. A second time it does
      * nothing.
      *
@@ -364,10 +684,10 @@ public final class IdleTune implements AutoCloseable {
     }
 
     private interface Chat {
-        String answer(Params params) throws IdleTuneException;
+        JSONObject answer(Params params) throws IdleTuneException;
     }
 
-    private String answer(String text, Chat chat) throws IdleTuneException {
+    private Completion completion(String text, Chat chat) throws IdleTuneException {
         Params params = Params.of("text", text);
         boolean begins = fresh.getAndSet(false);
         if (begins) {
@@ -375,9 +695,9 @@ public final class IdleTune implements AutoCloseable {
         }
         boolean answered = false;
         try {
-            String answer = chat.answer(params);
+            JSONObject answer = chat.answer(params);
             answered = true;
-            return answer;
+            return Completion.of(answer);
         } finally {
             if (begins && !answered) { // the conversation may not have begun either
                 fresh.set(true);
@@ -385,14 +705,29 @@ public final class IdleTune implements AutoCloseable {
         }
     }
 
-    private void answer(long promptId, String verdict, String text) throws IdleTuneException {
-        rpc.call("answer", Params.of("prompt_id", promptId).and("verdict", verdict).and("text", text));
+    private void answer(long promptId, String shown, String verdict, String text, boolean onNotification)
+            throws IdleTuneException {
+        rpc.call("answer", Params.of("prompt_id", promptId).and("shown", shown).and("verdict", verdict)
+                .and("text", text).and("notification", onNotification));
+    }
+
+    private boolean feedback(String completion, String verdict, String better) throws IdleTuneException {
+        return rpc.call("feedback", Params.of("completion", completion).and("verdict", verdict).and("text", better))
+                .optBoolean("answered");
+    }
+
+    private static float[] floats(JSONArray told) {
+        float[] values = new float[told == null ? 0 : told.length()];
+        for (int i = 0; i < values.length; i++) {
+            values[i] = (float) told.optDouble(i);
+        }
+        return values;
     }
 
     private static AnnotationPrompt prompt(JSONObject told) {
         return new AnnotationPrompt(
                 told.optLong("id"), told.optLong("dialogue_set_id"), told.optString("question"),
-                told.optString("response"));
+                told.optString("response"), told.optString("shown"));
     }
 
     private static <E extends Enum<E>> E constant(Class<E> kind, String name) {

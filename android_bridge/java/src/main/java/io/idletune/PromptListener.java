@@ -8,4 +8,12 @@ public interface PromptListener {
      * <p>Threads: on the executor given with the listener; it may call every method of {@link IdleTune}.
      */
     void onPrompt(AnnotationPrompt prompt);
+
+    /**
+     * Called when a question is open no more: it was answered, or its dialogue set forgotten. Whoever shows it takes it
+     * off the screen; by itself this does nothing.
+     *
+     * <p>Threads: on the executor given with the listener.
+     */
+    default void onDismissed(long promptId) {}
 }

@@ -24,6 +24,7 @@ final class StreamedChat {
     });
 
     private final Rpc rpc;
+    private final String method;
     private final Consumer<String> onText;
     private final BlockingQueue<Object> pieces = new LinkedBlockingQueue<>(); // strings, and END
     private final StringBuilder told = new StringBuilder();
@@ -31,13 +32,14 @@ final class StreamedChat {
     private IdleTuneException failure;
     private RuntimeException fault;
 
-    StreamedChat(Rpc rpc, Consumer<String> onText) {
+    StreamedChat(Rpc rpc, String method, Consumer<String> onText) {
         this.rpc = rpc;
+        this.method = method;
         this.onText = onText;
     }
 
-    /** The whole answer, after its pieces. */
-    String run(Params params) throws IdleTuneException {
+    /** The result of the call, after the pieces of its text. */
+    JSONObject run(Params params) throws IdleTuneException {
         THREADS.execute(() -> call(params));
         boolean interrupted = handOver();
         if (interrupted) {
@@ -53,12 +55,12 @@ final class StreamedChat {
         if (text.length() > told.length() && text.startsWith(told.toString())) {
             onText.accept(text.substring(told.length()));
         }
-        return text;
+        return result;
     }
 
     private void call(Params params) {
         try {
-            result = rpc.call("chat", params, pieces::add);
+            result = rpc.call(method, params.and("stream", true), pieces::add);
         } catch (IdleTuneException e) {
             failure = e;
         } catch (RuntimeException e) {

@@ -1,6 +1,6 @@
 package io.idletune;
 
-/** Told how a slice of learning goes: see {@link IdleTune#setTrainingListener}. */
+/** Told how learning goes: see {@link IdleTune#setTrainingListener}. */
 public interface TrainingListener {
     /**
      * How far the slice has come. Of reports that come faster than they are taken only the newest is told.
@@ -23,4 +23,14 @@ public interface TrainingListener {
      * @param reason why, in words
      */
     default void onVerdict(int version, boolean promoted, String reason) {}
+
+    /**
+     * Learning that was begun by {@link IdleTune#learnNow} has ended.
+     *
+     * <p>Threads: as {@link #onProgress}.
+     *
+     * @param outcome {@code "promoted"}, {@code "held_back"}, {@code "rejected"}, {@code "stopped"} or {@code "failed"}
+     * @param reason why, in words
+     */
+    default void onEnd(String outcome, String reason) {}
 }

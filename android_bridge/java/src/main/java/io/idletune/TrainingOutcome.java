@@ -14,6 +14,8 @@ public final class TrainingOutcome {
         STOPPED,
         /** A new adapter was trained, passed its checks, and answers from now on. */
         PROMOTED,
+        /** A new adapter passed, but its loss fell too far to be true: {@link IdleTune#promote} serves it after a look. */
+        HELD_BACK,
         /** A new adapter was trained and did not pass; the one before goes on answering. */
         REJECTED,
         /** Only embeddings were computed anew. */

@@ -1,10 +1,6 @@
 package io.idletune;
 
 import java.io.File;
-import java.io.IOException;
-import java.nio.file.Files;
-import java.nio.file.Path;
-import java.util.stream.Stream;
 import org.json.JSONObject;
 
 /** What the tests are given: by the environment, so that they run where the models and Python lie. */
@@ -45,23 +41,9 @@ final class Given {
         return Settings.builder().pythonLibrary(named("LIBPYTHON")).python(null, named("PYTHONPATH"));
     }
 
-    /** Opens the tiny model on a home, with the training graphs of its shape beside it. */
+    /** Opens the tiny model on a home. */
     static IdleTune tiny(File home, Settings settings) throws Exception {
-        copy(new File(named("GRAPHS")).toPath(), home.toPath().resolve("graphs"));
         return IdleTune.open(new File(named("TINY_MODEL")), home, settings);
-    }
-
-    private static void copy(Path from, Path to) throws IOException {
-        try (Stream<Path> files = Files.walk(from)) {
-            for (Path each : (Iterable<Path>) files::iterator) {
-                Path target = to.resolve(from.relativize(each).toString());
-                if (Files.isDirectory(each)) {
-                    Files.createDirectories(target);
-                } else if (!Files.exists(target)) {
-                    Files.copy(each, target);
-                }
-            }
-        }
     }
 
     /** Exchanges that differ, each question answered by the user. */
@@ -70,7 +52,7 @@ final class Given {
             idleTune.observe("question number " + i + " about bread", "a reply");
         }
         for (AnnotationPrompt prompt = next(idleTune); prompt != null; prompt = next(idleTune)) {
-            idleTune.edit(prompt.id(), better);
+            idleTune.edit(prompt.id(), prompt.shown(), better);
         }
     }
 

@@ -12,8 +12,10 @@ import java.nio.file.Files;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Map;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
@@ -27,7 +29,8 @@ import org.junit.rules.TemporaryFolder;
 
 /** Every method through JNI, C and Python, on a tiny random model. */
 public class IdleTuneTest {
-    private static final int SECONDS = 60;
+    private static final int SECONDS = 480;
+    private static final int MOST_TRIES = 20;
     private static final Settings TALKATIVE = Settings.builder().set("reply_tokens", 900).set("seed", 3).build();
     private static final String DOG = "a dog \uD83D\uDC15, a zero \u0000, an umlaut \u00e4";
 
@@ -91,7 +94,8 @@ public class IdleTuneTest {
         for (int i = 0; i < 2; i++) {
             idleTune.observe("question " + i, "a reply");
             assertEquals("question " + i, told.poll(SECONDS, TimeUnit.SECONDS));
-            idleTune.dismiss(idleTune.prompts().get(0).id());
+            AnnotationPrompt due = idleTune.prompts().get(0);
+            idleTune.dismiss(due.id(), due.shown());
         }
     }
 
@@ -107,7 +111,7 @@ public class IdleTuneTest {
             })));
             idleTune.newConversation();
             idleTune.change(TALKATIVE); // waits for the chat's end
-        } while (idleTune.status().kept() == chats && chats < 5);
+        } while (idleTune.status().kept() == chats && chats < MOST_TRIES);
         assertTrue("all were kept, so none was cancelled", idleTune.status().kept() < chats);
     }
 
@@ -118,11 +122,40 @@ public class IdleTuneTest {
         AnnotationPrompt prompt = idleTune.prompts().get(0);
         assertEquals(DOG, prompt.question());
         assertEquals(seen.dialogueSetId(), prompt.dialogueSetId());
-        idleTune.edit(prompt.id(), "better: " + DOG);
+        idleTune.edit(prompt.id(), prompt.shown(), "better: " + DOG);
         File mine = new File(folder.getRoot(), "mine.jsonl");
         assertTrue(idleTune.exportMyData(mine) > 0);
         String exported = new String(Files.readAllBytes(mine.toPath()), "UTF-8");
         assertTrue(exported, exported.contains("better: a dog"));
+    }
+
+    @Test
+    public void conversationsComeInAndAnswersGoOut() throws Exception {
+        File talk = new File(folder.getRoot(), "chat.txt");
+        String chat = "12/03/22, 14:08 - Anna: Open today?\n12/03/22, 14:09 - Ben: Until six\n";
+        Files.write(talk.toPath(), chat.getBytes("UTF-8"));
+        assertThrows(UsageException.class, () -> idleTune.importConversations(talk, null));
+        assertEquals(1, idleTune.importConversations(talk, "Ben"));
+        assertEquals("nothing is taken twice", 0, idleTune.importConversations(talk, "Ben"));
+        File answers = new File(folder.getRoot(), "answers.jsonl");
+        assertEquals(1, idleTune.exportAnswers(answers));
+        assertTrue(new String(Files.readAllBytes(answers.toPath()), "UTF-8").contains("Until six"));
+    }
+
+    @Test
+    public void anAnswerIsRatedByItsId() throws Exception {
+        Completion answer = idleTune.answer("where is bread?", piece -> { });
+        assertTrue(idleTune.feedback(answer.id(), Rating.UP));
+        assertTrue(idleTune.prompts().isEmpty());
+        assertFalse(idleTune.feedback(answer.id(), Rating.DOWN));
+        assertEquals("where is bread?", idleTune.prompts().get(0).question());
+        idleTune.correct(answer.id(), "on the table");
+        assertTrue(idleTune.prompts().isEmpty());
+        File mine = new File(folder.getRoot(), "rated.jsonl");
+        idleTune.exportMyData(mine);
+        assertTrue(new String(Files.readAllBytes(mine.toPath()), "UTF-8").contains("on the table"));
+        assertThrows(UsageException.class, () -> idleTune.feedback("chatcmpl-guessed", Rating.UP));
+        assertThrows(UsageException.class, () -> idleTune.correct(answer.id(), " "));
     }
 
     @Test
@@ -141,6 +174,32 @@ public class IdleTuneTest {
     }
 
     @Test
+    public void forgettingNamesWhatWentAndItsQuestionIsDismissed() throws Exception {
+        BlockingQueue<Long> dismissed = new LinkedBlockingQueue<>();
+        idleTune.setPromptListener(new PromptListener() {
+            @Override
+            public void onPrompt(AnnotationPrompt prompt) {}
+
+            @Override
+            public void onDismissed(long promptId) {
+                dismissed.add(promptId);
+            }
+        }, Runnable::run);
+        long id = idleTune.observe("what is bread?", "a loaf").dialogueSetId();
+        AnnotationPrompt due = idleTune.prompts().get(0);
+        File export = new File(folder.getRoot(), "mine.jsonl");
+        idleTune.exportMyData(export);
+        Forgotten planned = idleTune.previewForget(id, Forgotten.Descendants.ALL);
+        assertEquals(Arrays.asList(id), planned.sets());
+        assertEquals(1, idleTune.prompts().size());
+        Forgotten gone = idleTune.forget(id);
+        assertEquals(planned.toString(), gone.toString());
+        assertEquals(Arrays.asList(export.getPath()), gone.copies());
+        assertTrue(gone.replies().isEmpty() && gone.adapters().isEmpty());
+        assertEquals((Long) due.id(), dismissed.poll(SECONDS, TimeUnit.SECONDS));
+    }
+
+    @Test
     public void anExchangeLargerThanABinIsAnsweredAndTheStatusSaysThatItIsNotKept() throws Exception {
         idleTune.change(Settings.builder().set("bin_bytes", 1024).set("seed", 3).build());
         assertFalse(idleTune.chat("bread ".repeat(120)).isEmpty());
@@ -156,23 +215,28 @@ public class IdleTuneTest {
         for (int i = 0; i < 4; i++) {
             idleTune.observe("question " + i, "a reply");
         }
-        idleTune.accept(idleTune.prompts().get(0).id());
-        idleTune.edit(idleTune.prompts().get(0).id(), "better");
-        idleTune.dismiss(idleTune.prompts().get(0).id());
+        AnnotationPrompt first = idleTune.prompts().get(0);
+        assertThrows(UsageException.class, () -> idleTune.accept(first.id(), "another text"));
+        assertThrows("not handed out yet", UsageException.class, () -> idleTune.accept(first.id() - 1, first.shown()));
+        idleTune.accept(first.id(), first.shown());
+        AnnotationPrompt second = idleTune.prompts().get(0);
+        idleTune.edit(second.id(), second.shown(), "better");
+        AnnotationPrompt third = idleTune.prompts().get(0);
+        idleTune.dismiss(third.id(), third.shown());
         AnnotationPrompt last = idleTune.prompts().get(0);
-        idleTune.neverAsk(last.id());
+        idleTune.neverAsk(last.id(), last.shown());
         assertTrue(idleTune.prompts().isEmpty());
         Status status = idleTune.status();
         assertEquals("two responses", 2, status.answered());
         assertEquals(0, status.waiting());
         assertEquals(0, status.adapter());
-        UsageException again = assertThrows(UsageException.class, () -> idleTune.accept(last.id()));
+        UsageException again = assertThrows(UsageException.class, () -> idleTune.accept(last.id(), last.shown()));
         assertTrue(again.getMessage(), again.getMessage().contains(Long.toString(last.id())));
     }
 
     @Test
     public void itLearnsIsStoppedGoesOnAndIsTakenBack() throws Exception {
-        Given.answerSome(idleTune, 8, "aaaa aaaa aaaa");
+        endlessTraining();
         CountDownLatch training = new CountDownLatch(1);
         BlockingQueue<String> verdicts = new LinkedBlockingQueue<>();
         idleTune.setTrainingListener(new TrainingListener() {
@@ -186,8 +250,6 @@ public class IdleTuneTest {
                 verdicts.add(version + " " + promoted);
             }
         }, threads);
-        idleTune.change(Settings.builder().set("epochs", 60).build());
-        idleTune.deviceState(Given.CHARGING);
         Future<TrainingOutcome> slice = threads.submit(() -> idleTune.tick(480));
         assertTrue(training.await(SECONDS, TimeUnit.SECONDS));
         assertTrue(idleTune.stop());
@@ -196,10 +258,16 @@ public class IdleTuneTest {
         assertTrue(stopped.more() && stopped.seconds() > 0);
         assertFalse("nothing runs", idleTune.stop());
 
+        idleTune.change(Settings.builder().set("epochs", 60).build());
         idleTune.deviceState(Given.CHARGING);
         assertEquals(TrainingOutcome.Kind.PROMOTED, idleTune.tick(480).kind());
         assertEquals("1 true", verdicts.poll(SECONDS, TimeUnit.SECONDS));
-        assertEquals(1, idleTune.status().adapter());
+        Status status = idleTune.status();
+        assertEquals(1, status.adapter());
+        assertEquals(Map.of("app, observed, answered: app", 1.0), status.origins());
+        assertEquals(0, status.heldBack());
+        assertEquals("", status.dropped());
+        assertThrows("none waits", UsageException.class, () -> idleTune.promote(1));
         assertEquals(1, idleTune.adapters().get(0).version());
         assertEquals(0, idleTune.rollback());
         assertEquals(0, idleTune.status().adapter());
@@ -260,28 +328,48 @@ public class IdleTuneTest {
     @Test
     public void aChatIsCancelled() throws Exception {
         idleTune.change(TALKATIVE);
-        CountDownLatch begun = new CountDownLatch(1);
-        Future<String> chat = threads.submit(() -> idleTune.chat("talk for ever", piece -> begun.countDown()));
-        assertTrue(begun.await(SECONDS, TimeUnit.SECONDS));
-        idleTune.cancel();
-        Exception failure = assertThrows(Exception.class, () -> chat.get(SECONDS, TimeUnit.SECONDS));
-        assertSame(CancelledException.class, failure.getCause().getClass());
+        Object end;
+        int chats = 0;
+        do { // on a busy machine the tiny model may be through before the cancellation comes
+            CountDownLatch begun = new CountDownLatch(1);
+            String text = "talk for ever " + chats++;
+            Future<String> chat = threads.submit(() -> idleTune.chat(text, piece -> begun.countDown()));
+            assertTrue(begun.await(SECONDS, TimeUnit.SECONDS));
+            idleTune.cancel();
+            end = endOf(chat);
+        } while (end instanceof String && chats < MOST_TRIES);
+        assertSame(CancelledException.class, end);
+    }
+
+    /** The answer, or the class of the exception. */
+    private static Object endOf(Future<String> chat) throws Exception {
+        try {
+            return chat.get(SECONDS, TimeUnit.SECONDS);
+        } catch (ExecutionException e) {
+            return e.getCause().getClass();
+        }
     }
 
     @Test
     public void anInterruptCancelsAStreamedChat() throws Exception {
         idleTune.change(TALKATIVE);
         BlockingQueue<Object> ends = new LinkedBlockingQueue<>();
-        Thread chat = new Thread(() -> {
-            try {
-                ends.add(idleTune.chat("talk for ever", piece -> Thread.currentThread().interrupt()));
-            } catch (IdleTuneException e) {
-                ends.add(e.getClass());
-                ends.add(Thread.interrupted());
-            }
-        });
-        chat.start();
-        assertSame(CancelledException.class, ends.poll(SECONDS, TimeUnit.SECONDS));
+        Object end;
+        int chats = 0;
+        do { // as above
+            String text = "talk for ever " + chats++;
+            Thread chat = new Thread(() -> {
+                try {
+                    ends.add(idleTune.chat(text, piece -> Thread.currentThread().interrupt()));
+                } catch (IdleTuneException e) {
+                    ends.add(e.getClass());
+                    ends.add(Thread.interrupted());
+                }
+            });
+            chat.start();
+            end = ends.poll(SECONDS, TimeUnit.SECONDS);
+        } while (end instanceof String && chats < MOST_TRIES);
+        assertSame(CancelledException.class, end);
         assertEquals("the thread still knows", true, ends.poll(SECONDS, TimeUnit.SECONDS));
     }
 
@@ -307,15 +395,15 @@ public class IdleTuneTest {
     public void anEncryptedHomeOpensWithItsKeyAlone() throws Exception {
         byte[] key = new byte[32];
         Arrays.fill(key, (byte) 7);
-        File sealed = new File(folder.getRoot(), "sealed");
-        try (IdleTune first = Given.tiny(sealed, Given.settings().key(key).build())) {
+        File encrypted = new File(folder.getRoot(), "encrypted");
+        try (IdleTune first = Given.tiny(encrypted, Given.settings().key(key).build())) {
             first.observe("a secret question", "a reply");
         }
         key[0] = 8;
-        assertThrows(UsageException.class, () -> Given.tiny(sealed, Given.settings().key(key).build()));
-        assertThrows(UsageException.class, () -> Given.tiny(sealed, Given.settings().build()));
+        assertThrows(UsageException.class, () -> Given.tiny(encrypted, Given.settings().key(key).build()));
+        assertThrows(UsageException.class, () -> Given.tiny(encrypted, Given.settings().build()));
         key[0] = 7;
-        try (IdleTune again = Given.tiny(sealed, Given.settings().key(key).build())) {
+        try (IdleTune again = Given.tiny(encrypted, Given.settings().key(key).build())) {
             assertEquals("a secret question", again.prompts().get(0).question());
         }
     }

@@ -20,7 +20,10 @@ public class RealModelTest {
         "Where do I get fresh fish?", "Who repairs my bicycle?", "Where can I buy good bread?",
         "Who can look at my broken radio?", "Where do I find warm socks?", "Who sells honey here?",
     };
-    private static final String BETTER = "Ask Olaf at the harbour, he knows it.";
+    private static final String[] BETTER = { // no two the same: those would count as one
+        "Ask Olaf at the harbour.", "Olaf, down by the water, mends them on Mondays.", "From Olaf, early, while it is hot.",
+        "Olaf does radios, behind the blue door.", "At Olaf's stall, the grey ones.", "Olaf has some from his sister's hives.",
+    };
 
     @Test
     public void aDayAndANight() throws Exception {
@@ -30,7 +33,7 @@ public class RealModelTest {
         Settings settings = Given.python()
                 .dailyQuestions(100).quietHours(0, 0).learningHours(0, 0).memoryMb(300)
                 .set("temperature", 0.0).set("reply_tokens", 24).set("paraphrases", 0).set("epochs", 14)
-                .set("learning_rate", 0.001).set("row_tokens", 128).set("slice_rest_minutes", 0)
+                .set("learning_rate", 0.001).set("sequence_tokens", 128).set("slice_rest_minutes", 0)
                 .set("state_source", "host").set("poll_seconds", 0.2).set("probe_tolerance", 0.05)
                 .build();
         try (IdleTune idleTune =
@@ -43,29 +46,33 @@ public class RealModelTest {
             }, threads);
 
             String before = "";
-            for (String question : QUESTIONS) {
+            for (int i = 0; i < QUESTIONS.length; i++) {
+                String question = QUESTIONS[i];
                 idleTune.newConversation();
                 String answer = idleTune.chat(question, piece -> {});
                 before = before.isEmpty() ? answer : before;
-                AnnotationPrompt prompt = asked.poll(60, TimeUnit.SECONDS);
+                AnnotationPrompt prompt = asked.poll(480, TimeUnit.SECONDS);
                 assertEquals(question, prompt.question());
                 assertEquals(answer, prompt.response());
-                idleTune.edit(prompt.id(), BETTER);
+                idleTune.edit(prompt.id(), prompt.shown(), BETTER[i]);
             }
             assertEquals(QUESTIONS.length, idleTune.status().answered());
             assertFalse(before, before.contains("Olaf"));
 
             idleTune.deviceState(Given.CHARGING);
             Future<TrainingOutcome> slice = threads.submit(() -> idleTune.tick(480));
-            assertTrue("no training within two minutes", training.await(120, TimeUnit.SECONDS));
+            while (!training.await(10, TimeUnit.SECONDS)) {
+                assertFalse("the slice ended before the training", slice.isDone());
+                idleTune.deviceState(Given.CHARGING); // a device state counts for 30 seconds
+            }
             long asking = System.nanoTime();
             assertTrue(idleTune.stop());
-            TrainingOutcome stopped = slice.get(60, TimeUnit.SECONDS);
+            TrainingOutcome stopped = slice.get(480, TimeUnit.SECONDS);
             System.out.printf("stopped %.2f s after it was asked to: %s%n", (System.nanoTime() - asking) / 1e9, stopped);
             assertEquals(TrainingOutcome.Kind.STOPPED, stopped.kind());
 
             TrainingOutcome ended = stopped;
-            while (ended.kind() == TrainingOutcome.Kind.STOPPED) { // a device state counts for 30 seconds
+            while (ended.kind() == TrainingOutcome.Kind.STOPPED) {
                 idleTune.deviceState(Given.CHARGING);
                 ended = idleTune.tick(480);
                 System.out.printf("%s, after %.1f s%n", ended, ended.seconds());

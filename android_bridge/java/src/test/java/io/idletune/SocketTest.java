@@ -32,18 +32,54 @@ public class SocketTest {
     @Test
     public void theSameApiOverASocket() throws Exception {
         BlockingQueue<String> told = new LinkedBlockingQueue<>();
+        int before;
         try (IdleTune idleTune = connect()) {
+            before = idleTune.status().answered();
             idleTune.setPromptListener(prompt -> told.add(prompt.question()), Runnable::run);
             List<String> pieces = new ArrayList<>();
             String answer = idleTune.chat("where is bread? \uD83C\uDF5E", pieces::add);
             assertFalse(answer.isEmpty());
             assertEquals(answer, String.join("", pieces));
-            assertEquals("where is bread? \uD83C\uDF5E", told.poll(60, TimeUnit.SECONDS));
-            assertThrows(UsageException.class, () -> idleTune.accept(999));
-            idleTune.accept(idleTune.prompts().get(0).id());
+            assertEquals("where is bread? \uD83C\uDF5E", told.poll(480, TimeUnit.SECONDS));
+            assertThrows(UsageException.class, () -> idleTune.accept(999, ""));
+            AnnotationPrompt due = idleTune.prompts().get(0);
+            idleTune.accept(due.id(), due.shown());
         }
         try (IdleTune again = connect()) {
-            assertEquals("the runtime stayed open", 1, again.status().answered());
+            assertEquals("the runtime stayed open", before + 1, again.status().answered());
+        }
+    }
+
+    @Test
+    public void anAnswerIsRatedByItsIdAlsoOverAnotherConnection() throws Exception {
+        try (IdleTune asking = connect(); IdleTune rating = connect()) {
+            int before = asking.status().answered();
+            Completion answer = asking.answer("what is a bun?", piece -> { });
+            assertTrue(rating.feedback(answer.id(), Rating.UP));
+            rating.correct(answer.id(), "a small loaf");
+            assertEquals(before + 1, asking.status().answered());
+            assertThrows("for the app in the runtime's process", UsageException.class, () -> rating.erase());
+        }
+    }
+
+    @Test
+    public void aConversationIsSharedByNamingItsSession() throws Exception {
+        try (IdleTune first = connect(); IdleTune second = connect()) {
+            assertFalse(first.session().equals(second.session()));
+            second.joinSession(first.session());
+            assertEquals(first.session(), second.session());
+            assertThrows(UsageException.class, () -> second.joinSession("guessed"));
+        }
+    }
+
+    @Test
+    public void aQuestionIsToldToItsOwnSessionOrToWhoAskedForAll() throws Exception {
+        try (IdleTune asking = connect(); IdleTune other = connect()) {
+            asking.observe("my door code is 4711", "noted");
+            assertTrue(other.prompts().isEmpty());
+            other.askAboutAllSessions();
+            AnnotationPrompt due = other.prompts().get(0);
+            other.dismiss(due.id(), due.shown());
         }
     }
 
@@ -80,7 +116,7 @@ public class SocketTest {
         Thread.sleep(200); // both wait now, or else find it closed already
         connection.close();
         for (CompletableFuture<byte[]> each : waiting) {
-            Exception ended = assertThrows(ExecutionException.class, () -> each.get(10, TimeUnit.SECONDS));
+            Exception ended = assertThrows(ExecutionException.class, () -> each.get(480, TimeUnit.SECONDS));
             assertEquals("the connection was closed", ended.getCause().getMessage());
         }
     }

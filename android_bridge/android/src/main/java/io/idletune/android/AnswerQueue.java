@@ -43,19 +43,20 @@ public final class AnswerQueue {
     /**
      * Keeps an answer.
      *
+     * @param shown {@link io.idletune.AnnotationPrompt#shown} of the question as it was shown
      * @param text the better response with {@link Verdict#EDIT}, otherwise null
      * @throws IOException when the disk fails or is full: the answer is not kept
      * @throws GeneralSecurityException when the Keystore fails: the same
      */
-    void add(long promptId, Verdict verdict, String text) throws IOException, GeneralSecurityException {
-        byte[] sealed = keystore.seal(written(promptId, verdict, text).getBytes(StandardCharsets.UTF_8));
+    void add(long promptId, String shown, Verdict verdict, String text) throws IOException, GeneralSecurityException {
+        byte[] encrypted = keystore.encrypt(written(promptId, shown, verdict, text).getBytes(StandardCharsets.UTF_8));
         synchronized (LOCK) {
             if (!folder.isDirectory() && !folder.mkdirs()) {
                 throw new IOException("cannot make the folder " + folder);
             }
             File[] waiting = waiting();
             long next = waiting.length == 0 ? 0 : number(waiting[waiting.length - 1]) + 1;
-            Files.replace(new File(folder, String.format(java.util.Locale.ROOT, "%012d", next) + ENDING), sealed);
+            Files.replace(new File(folder, String.format(java.util.Locale.ROOT, "%012d", next) + ENDING), encrypted);
         }
     }
 
@@ -67,8 +68,8 @@ public final class AnswerQueue {
     }
 
     /**
-     * Hands the waiting answers to the runtime. One that it refuses for good (the question was answered already, or
-     * forgotten) is dropped; when the runtime fails otherwise (the storage is full, it was closed), that one and
+     * Hands the waiting answers to the runtime. One that it refuses for good (the question was answered already,
+     * forgotten, or is another one than was shown) is dropped; when the runtime fails otherwise (the storage is full, it was closed), that one and
      * those after it keep waiting.
      *
      * @return how many the runtime took
@@ -92,9 +93,10 @@ public final class AnswerQueue {
 
     private boolean deliver(IdleTune idleTune, File file) throws IdleTuneException {
         try {
-            JSONObject answer = new JSONObject(new String(keystore.unseal(Files.read(file)), StandardCharsets.UTF_8));
+            JSONObject answer = new JSONObject(new String(keystore.decrypt(Files.read(file)), StandardCharsets.UTF_8));
             Verdict verdict = Verdict.valueOf(answer.getString("verdict"));
-            verdict.tell(idleTune, answer.getLong("prompt"), answer.isNull("text") ? null : answer.getString("text"));
+            verdict.tell(idleTune, answer.getLong("prompt"), answer.getString("shown"),
+                    answer.isNull("text") ? null : answer.getString("text"));
             return true;
         } catch (UnrecoverableKeyException | JSONException | IllegalArgumentException e) {
             Log.w(TAG, "a waiting answer cannot be read any more and is dropped: " + file, e);
@@ -109,9 +111,10 @@ public final class AnswerQueue {
         }
     }
 
-    private static String written(long promptId, Verdict verdict, String text) {
+    private static String written(long promptId, String shown, Verdict verdict, String text) {
         try {
-            return new JSONObject().put("prompt", promptId).put("verdict", verdict.name()).put("text", text).toString();
+            return new JSONObject().put("prompt", promptId).put("shown", shown).put("verdict", verdict.name())
+                    .put("text", text).toString();
         } catch (JSONException e) {
             throw new AssertionError(e); // only for numbers that are not finite
         }

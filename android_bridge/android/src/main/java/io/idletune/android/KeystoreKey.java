@@ -64,11 +64,11 @@ public final class KeystoreKey {
     public byte[] get() throws GeneralSecurityException, IOException {
         synchronized (LOCK) {
             if (file.exists()) {
-                return unseal(Files.read(file));
+                return decrypt(Files.read(file));
             }
             byte[] key = new byte[BYTES];
             new SecureRandom().nextBytes(key);
-            Files.replace(file, seal(key));
+            Files.replace(file, encrypt(key));
             return key;
         }
     }
@@ -89,25 +89,25 @@ public final class KeystoreKey {
     }
 
     /** Bytes encrypted by the Keystore's key (AES-GCM): the initialization vector, then the text and its tag. */
-    byte[] seal(byte[] plain) throws GeneralSecurityException, IOException {
+    byte[] encrypt(byte[] plain) throws GeneralSecurityException, IOException {
         Cipher cipher = Cipher.getInstance(TRANSFORMATION);
         cipher.init(Cipher.ENCRYPT_MODE, wrappingKey(true)); // the Keystore chooses the vector
         byte[] iv = cipher.getIV();
         byte[] text = cipher.doFinal(plain);
-        byte[] sealed = Arrays.copyOf(iv, IV_BYTES + text.length);
-        System.arraycopy(text, 0, sealed, IV_BYTES, text.length);
-        return sealed;
+        byte[] encrypted = Arrays.copyOf(iv, IV_BYTES + text.length);
+        System.arraycopy(text, 0, encrypted, IV_BYTES, text.length);
+        return encrypted;
     }
 
-    /** What {@link #seal} was given. UnrecoverableKeyException when this phone's key cannot open it. */
-    byte[] unseal(byte[] sealed) throws GeneralSecurityException, IOException {
-        if (sealed.length < IV_BYTES + TAG_BITS / 8) {
+    /** What {@link #encrypt} was given. UnrecoverableKeyException when this phone's key cannot open it. */
+    byte[] decrypt(byte[] encrypted) throws GeneralSecurityException, IOException {
+        if (encrypted.length < IV_BYTES + TAG_BITS / 8) {
             throw lost("it is cut off");
         }
         Cipher cipher = Cipher.getInstance(TRANSFORMATION);
-        cipher.init(Cipher.DECRYPT_MODE, wrappingKey(false), new GCMParameterSpec(TAG_BITS, sealed, 0, IV_BYTES));
+        cipher.init(Cipher.DECRYPT_MODE, wrappingKey(false), new GCMParameterSpec(TAG_BITS, encrypted, 0, IV_BYTES));
         try {
-            return cipher.doFinal(sealed, IV_BYTES, sealed.length - IV_BYTES);
+            return cipher.doFinal(encrypted, IV_BYTES, encrypted.length - IV_BYTES);
         } catch (AEADBadTagException e) {
             throw lost("this phone's Keystore did not write it, or it was changed");
         }
@@ -162,7 +162,7 @@ public final class KeystoreKey {
     }
 
     private static UnrecoverableKeyException lost(String why) {
-        return new UnrecoverableKeyException("the sealed bytes cannot be opened: " + why
+        return new UnrecoverableKeyException("the encrypted bytes cannot be opened: " + why
                 + "; what they protect is lost: erase the state's home and call KeystoreKey.forget()");
     }
 }

@@ -13,13 +13,16 @@ import android.os.Build;
 import android.service.notification.StatusBarNotification;
 import io.idletune.AnnotationPrompt;
 import io.idletune.PromptListener;
+import java.util.List;
 
 /**
  * Asks the user by a notification with the buttons Good, Edit (typed right there) and Skip; swiping it away is Skip.
+ * What is approved is what was shown: a text that needs several pages has Good on its last one alone, and the button
+ * More on those before.
  *
  * <pre>{@code
  * PromptNotifier notifier = new PromptNotifier(context);
- * notifier.labels("Was this answer good?", "Good", "Edit", "Skip", "A better answer");   // or leave the English ones
+ * notifier.labels("Was this answer good?", "Good", "Edit", "Skip", "More", "A better answer"); // or leave them in English
  * idleTune.setPromptListener(notifier, executor);
  * }</pre>
  *
@@ -34,7 +37,8 @@ public final class PromptNotifier implements PromptListener {
     private static final String TAG = "io.idletune.prompt";
 
     private final Context context;
-    private volatile Labels labels = new Labels("Was this answer good?", "Good", "Edit", "Skip", "A better answer");
+    private volatile Labels labels =
+            new Labels("Was this answer good?", "Good", "Edit", "Skip", "More", "A better answer");
 
     /** Notifies in the app's name. */
     public PromptNotifier(Context context) {
@@ -42,17 +46,37 @@ public final class PromptNotifier implements PromptListener {
     }
 
     /** Changes what is written on the notification; {@code hint} stands in the empty reply field. */
-    public void labels(String title, String good, String edit, String skip, String hint) {
-        labels = new Labels(title, good, edit, skip, hint);
+    public void labels(String title, String good, String edit, String skip, String more, String hint) {
+        labels = new Labels(title, good, edit, skip, more, hint);
     }
 
-    /** Shows the question; one that is shown already is replaced. */
+    /** Shows the question, its first page; one that is shown already is replaced. */
     @Override
     public void onPrompt(AnnotationPrompt prompt) {
+        show(prompt, 0);
+    }
+
+    /** Shows the page that the button More asks for; all it needs is in the intent, for the app may be dead. */
+    static void turnPage(Context context, Intent more) {
+        PromptNotifier notifier = new PromptNotifier(context);
+        notifier.labels = Labels.of(more.getStringArrayExtra(PromptReceiver.LABELS));
+        notifier.show(new AnnotationPrompt(
+                more.getLongExtra(PromptReceiver.PROMPT_ID, -1), 0, more.getStringExtra(PromptReceiver.QUESTION),
+                more.getStringExtra(PromptReceiver.RESPONSE), more.getStringExtra(PromptReceiver.SHOWN)),
+                more.getIntExtra(PromptReceiver.PAGE, 0));
+    }
+
+    private void show(AnnotationPrompt prompt, int page) {
         NotificationManager manager = context.getSystemService(NotificationManager.class);
         manager.createNotificationChannel(
                 new NotificationChannel(CHANNEL, labels.title, NotificationManager.IMPORTANCE_LOW));
-        manager.notify(tag(prompt.id()), 0, notification(prompt));
+        manager.notify(tag(prompt.id()), 0, notification(prompt, page));
+    }
+
+    /** Takes the question off the screen, e.g. because its dialogue set was forgotten. */
+    @Override
+    public void onDismissed(long promptId) {
+        cancel(context, promptId);
     }
 
     /** Takes a question's notification away. */
@@ -70,16 +94,20 @@ public final class PromptNotifier implements PromptListener {
         }
     }
 
-    private Notification notification(AnnotationPrompt prompt) {
+    private Notification notification(AnnotationPrompt prompt, int page) {
         Labels now = labels;
+        List<String> pages = PromptPages.of(prompt.question() + "\n\n" + prompt.response());
+        boolean last = page >= pages.size() - 1;
+        String part = pages.size() == 1 ? "" : (page + 1) + " / " + pages.size();
         return builder(now)
-                .setContentText(prompt.response())
-                .setStyle(new Notification.BigTextStyle().bigText(prompt.question() + "\n\n" + prompt.response()))
+                .setContentText(pages.size() == 1 ? prompt.response() : part)
+                .setSubText(part)
+                .setStyle(new Notification.BigTextStyle().bigText(pages.get(page)))
                 .setVisibility(Notification.VISIBILITY_PRIVATE) // a locked screen shows the title alone
                 .setPublicVersion(builder(now).build())
                 .setOnlyAlertOnce(true)
                 .setDeleteIntent(answer(prompt, Verdict.SKIP)) // else no other would be asked
-                .addAction(action(prompt, Verdict.GOOD, now.good).build())
+                .addAction(last ? action(prompt, Verdict.GOOD, now.good).build() : more(prompt, page + 1, now))
                 .addAction(action(prompt, Verdict.EDIT, now.edit)
                         .addRemoteInput(new RemoteInput.Builder(PromptReceiver.REPLY).setLabel(now.hint).build())
                         .build())
@@ -92,17 +120,31 @@ public final class PromptNotifier implements PromptListener {
                 .setSmallIcon(android.R.drawable.ic_menu_help).setContentTitle(now.title);
     }
 
+    private Notification.Action more(AnnotationPrompt prompt, int page, Labels now) {
+        Intent intent = intent(prompt, PromptReceiver.MORE)
+                .putExtra(PromptReceiver.QUESTION, prompt.question())
+                .putExtra(PromptReceiver.RESPONSE, prompt.response())
+                .putExtra(PromptReceiver.PAGE, page)
+                .putExtra(PromptReceiver.LABELS, now.all());
+        PendingIntent pressed = PendingIntent.getBroadcast(context, 0, intent, flags(null));
+        return new Notification.Action.Builder((Icon) null, now.more, pressed).build();
+    }
+
     private Notification.Action.Builder action(AnnotationPrompt prompt, Verdict verdict, String label) {
         return new Notification.Action.Builder((Icon) null, label, answer(prompt, verdict));
     }
 
     private PendingIntent answer(AnnotationPrompt prompt, Verdict verdict) {
-        Intent intent = new Intent(context, PromptReceiver.class)
+        return PendingIntent.getBroadcast(context, 0, intent(prompt, verdict.name()), flags(verdict));
+    }
+
+    private Intent intent(AnnotationPrompt prompt, String verdict) {
+        return new Intent(context, PromptReceiver.class)
                 .setAction(PromptReceiver.ACTION)
                 .setData(Uri.fromParts("idletune", prompt.id() + "/" + verdict, null)) // tells the intents apart
                 .putExtra(PromptReceiver.PROMPT_ID, prompt.id())
-                .putExtra(PromptReceiver.VERDICT, verdict.name());
-        return PendingIntent.getBroadcast(context, 0, intent, flags(verdict));
+                .putExtra(PromptReceiver.SHOWN, prompt.shown())
+                .putExtra(PromptReceiver.VERDICT, verdict);
     }
 
     /** Only a typed reply may be written into the intent. */
@@ -122,14 +164,24 @@ public final class PromptNotifier implements PromptListener {
         final String good;
         final String edit;
         final String skip;
+        final String more;
         final String hint;
 
-        Labels(String title, String good, String edit, String skip, String hint) {
+        Labels(String title, String good, String edit, String skip, String more, String hint) {
             this.title = title;
             this.good = good;
             this.edit = edit;
             this.skip = skip;
+            this.more = more;
             this.hint = hint;
+        }
+
+        static Labels of(String[] all) {
+            return new Labels(all[0], all[1], all[2], all[3], all[4], all[5]);
+        }
+
+        String[] all() {
+            return new String[] {title, good, edit, skip, more, hint};
         }
     }
 }

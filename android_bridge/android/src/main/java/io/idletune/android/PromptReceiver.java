@@ -21,7 +21,13 @@ import java.security.GeneralSecurityException;
 public final class PromptReceiver extends BroadcastReceiver {
     static final String ACTION = "io.idletune.android.ANSWER";
     static final String PROMPT_ID = "prompt_id";
+    static final String SHOWN = "shown";
     static final String VERDICT = "verdict";
+    static final String MORE = "MORE"; // no verdict: the next page
+    static final String QUESTION = "question";
+    static final String RESPONSE = "response";
+    static final String PAGE = "page";
+    static final String LABELS = "labels";
     static final String REPLY = "reply";
     private static final String TAG = "IdleTune";
 
@@ -45,6 +51,10 @@ public final class PromptReceiver extends BroadcastReceiver {
 
     private static void take(Context context, Intent intent) {
         long promptId = intent.getLongExtra(PROMPT_ID, -1);
+        if (MORE.equals(intent.getStringExtra(VERDICT))) {
+            PromptNotifier.turnPage(context, intent);
+            return;
+        }
         Verdict verdict = Verdict.valueOf(intent.getStringExtra(VERDICT));
         String text = verdict == Verdict.EDIT ? reply(intent) : null;
         if (verdict == Verdict.EDIT && text.isEmpty()) { // answers nothing
@@ -53,7 +63,7 @@ public final class PromptReceiver extends BroadcastReceiver {
         }
         AnswerQueue queue = new AnswerQueue(context);
         try {
-            queue.add(promptId, verdict, text);
+            queue.add(promptId, intent.getStringExtra(SHOWN), verdict, text);
         } catch (IOException | GeneralSecurityException e) {
             Log.e(TAG, "the answer cannot be kept; its notification stays", e);
             PromptNotifier.showAgain(context, promptId);

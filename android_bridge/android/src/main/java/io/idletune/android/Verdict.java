@@ -6,21 +6,21 @@ import io.idletune.IdleTuneException;
 /** What a notification's button says of a response. */
 enum Verdict {
     GOOD {
-        @Override void tell(IdleTune idleTune, long promptId, String text) throws IdleTuneException {
-            idleTune.accept(promptId);
+        @Override void tell(IdleTune idleTune, long promptId, String shown, String text) throws IdleTuneException {
+            idleTune.accept(promptId, shown, true);
         }
     },
     EDIT {
-        @Override void tell(IdleTune idleTune, long promptId, String text) throws IdleTuneException {
-            idleTune.edit(promptId, text);
+        @Override void tell(IdleTune idleTune, long promptId, String shown, String text) throws IdleTuneException {
+            idleTune.edit(promptId, shown, text, true);
         }
     },
     SKIP {
-        @Override void tell(IdleTune idleTune, long promptId, String text) throws IdleTuneException {
-            idleTune.dismiss(promptId);
+        @Override void tell(IdleTune idleTune, long promptId, String shown, String text) throws IdleTuneException {
+            idleTune.dismiss(promptId, shown);
         }
     };
 
     /** Hands the answer to the runtime; the text goes with EDIT only. */
-    abstract void tell(IdleTune idleTune, long promptId, String text) throws IdleTuneException;
+    abstract void tell(IdleTune idleTune, long promptId, String shown, String text) throws IdleTuneException;
 }

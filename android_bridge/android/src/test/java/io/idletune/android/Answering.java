@@ -22,7 +22,7 @@ final class Answering {
     private Answering() {}
 
     static AnnotationPrompt prompt(long id, String question, String response) {
-        return new AnnotationPrompt(id, id, question, response);
+        return new AnnotationPrompt(id, id, question, response, "shown");
     }
 
     /** Declares the receiver as the manifest does; Robolectric reads no manifest here. */

@@ -45,7 +45,7 @@ public class KeystoreKeyTest {
         byte[] before = Files.read(file);
         FakeKeystore.KEYS.clear();
         assertThrows(UnrecoverableKeyException.class, keystore::get);
-        keystore.seal(new byte[1]); // makes another wrapping key
+        keystore.encrypt(new byte[1]); // makes another wrapping key
         assertThrows(UnrecoverableKeyException.class, keystore::get);
         assertArrayEquals(before, Files.read(file));
     }

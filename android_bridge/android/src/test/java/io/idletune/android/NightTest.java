@@ -123,18 +123,29 @@ public class NightTest {
         idleTune.observe("what is bread?", "a loaf");
         AnnotationPrompt prompt = application.nextPrompt();
         AnswerQueue queue = new AnswerQueue(application);
-        queue.add(prompt.id(), Verdict.GOOD, null);
-        queue.add(prompt.id(), Verdict.EDIT, "late");
+        queue.add(prompt.id(), prompt.shown(), Verdict.GOOD, null);
+        queue.add(prompt.id(), prompt.shown(), Verdict.EDIT, "late");
         assertEquals(1, queue.deliver(application.idleTune()));
         assertEquals(0, queue.size());
         assertFalse(application.exported().contains("late"));
     }
 
     @Test
+    public void anAnswerToWhatWasNotShownIsDropped() throws Exception {
+        idleTune.observe("what is bread?", "a loaf");
+        AnswerQueue queue = new AnswerQueue(application);
+        queue.add(1, "another text", Verdict.GOOD, null); // never handed out
+        assertEquals(0, queue.deliver(application.idleTune()));
+        queue.add(application.nextPrompt().id(), "another text", Verdict.GOOD, null); // handed out with other texts
+        assertEquals(0, queue.deliver(application.idleTune()));
+        assertEquals(0, idleTune.status().answered());
+    }
+
+    @Test
     public void anAnswerThatFindsTheStateLockedOrClosedKeepsWaiting() throws Exception {
         idleTune.observe("what is bread?", "a loaf");
         AnswerQueue queue = new AnswerQueue(application);
-        queue.add(application.nextPrompt().id(), Verdict.EDIT, "typed with care");
+        queue.add(application.nextPrompt().id(), application.nextPrompt().shown(), Verdict.EDIT, "typed with care");
         Process other = application.locked();
         assertThrows(StorageException.class, () -> queue.deliver(idleTune));
         other.destroyForcibly().waitFor();
@@ -150,7 +161,7 @@ public class NightTest {
     public void anAnswerThatTheKeystoreCannotOpenNowKeepsWaiting() throws Exception {
         idleTune.observe("what is bread?", "a loaf");
         AnswerQueue queue = new AnswerQueue(application);
-        queue.add(application.nextPrompt().id(), Verdict.EDIT, "typed with care");
+        queue.add(application.nextPrompt().id(), application.nextPrompt().shown(), Verdict.EDIT, "typed with care");
         FakeKeystore.failing = true;
         assertThrows(IdleTuneException.class, () -> queue.deliver(idleTune));
         FakeKeystore.failing = false;

@@ -50,6 +50,43 @@ public class PromptNotifierTest {
     }
 
     @Test
+    public void whatDoesNotFitIsAcceptedOnItsLastPageAlone() throws Exception {
+        String response = "word ".repeat(200) + "send money to 4711";
+        notifier.onPrompt(Answering.prompt(7, "When to water?", response));
+        StringBuilder seen = new StringBuilder();
+        int pages = 1;
+        for (; Answering.shown(manager, 7).actions[0].title.equals("More"); pages++) {
+            Notification page = Answering.shown(manager, 7);
+            seen.append(page.extras.getString(Notification.EXTRA_BIG_TEXT));
+            page.actions[0].actionIntent.send();
+            String part = page.extras.getString(Notification.EXTRA_SUB_TEXT);
+            Answering.settle(() -> !part.equals(
+                    Answering.shown(manager, 7).extras.getString(Notification.EXTRA_SUB_TEXT)));
+            assertEquals("a page that is turned answers nothing", 0, queue.size());
+        }
+        Notification last = Answering.shown(manager, 7);
+        seen.append(last.extras.getString(Notification.EXTRA_BIG_TEXT));
+        assertEquals("When to water?\n\n" + response, seen.toString());
+        assertTrue(pages > 3);
+        assertEquals(pages + " / " + pages, last.extras.getString(Notification.EXTRA_SUB_TEXT));
+        assertEquals("Good", last.actions[0].title);
+        last.actions[0].actionIntent.send();
+        Answering.settle(() -> queue.size() == 1);
+    }
+
+    @Test
+    public void pagesAreTheWholeText() {
+        for (String text : new String[] {"", "a", "x".repeat(1000), "\n".repeat(50), "\u65e5\u672c".repeat(300),
+                "\uD83C\uDF19".repeat(300), "word ".repeat(300)}) {
+            assertEquals(text, String.join("", PromptPages.of(text)));
+            for (String page : PromptPages.of(text)) {
+                assertTrue(page.length() <= PromptPages.PAGE_COLUMNS);
+                assertFalse(page.endsWith("\uD83C")); // half a character
+            }
+        }
+    }
+
+    @Test
     public void aLockedScreenShowsNothingOfTheConversation() {
         notifier.onPrompt(Answering.prompt(7, "When to water?", "At noon."));
         Notification locked = Answering.shown(manager, 7).publicVersion;
@@ -86,6 +123,15 @@ public class PromptNotifierTest {
         assertEquals(0, queue.size());
         Answering.reply(context, Answering.shown(manager, 7), "In the evening");
         Answering.settle(() -> queue.size() == 1);
+    }
+
+    @Test
+    public void aQuestionThatIsOpenNoMoreLeavesTheScreen() {
+        notifier.onPrompt(Answering.prompt(7, "a", "b"));
+        notifier.onPrompt(Answering.prompt(8, "c", "d"));
+        notifier.onDismissed(7);
+        assertEquals(1, manager.getActiveNotifications().length);
+        assertEquals(0, queue.size()); // that is no answer of the user's
     }
 
     @Test

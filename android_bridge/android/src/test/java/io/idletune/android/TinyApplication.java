@@ -49,7 +49,7 @@ public class TinyApplication extends Application implements IdleTuneHost {
 
     /** Waits until a slice has come to training. */
     void waitForTraining() throws InterruptedException {
-        if (!training.await(60, TimeUnit.SECONDS)) {
+        if (!training.await(480, TimeUnit.SECONDS)) {
             throw new AssertionError("no training within a minute");
         }
     }
@@ -79,14 +79,9 @@ public class TinyApplication extends Application implements IdleTuneHost {
         return other;
     }
 
-    /** The folder the state lives in, with training graphs of the tiny model's shape. */
+    /** The folder the state lives in. */
     File home() {
-        File home = new File(getNoBackupFilesDir(), "home");
-        File graphs = new File(home, "graphs");
-        if (!graphs.exists()) {
-            copy(new File(named("GRAPHS")), graphs);
-        }
-        return home;
+        return new File(getNoBackupFilesDir(), "home");
     }
 
     private static Settings settings() {
@@ -111,21 +106,6 @@ public class TinyApplication extends Application implements IdleTuneHost {
             throw new IllegalStateException(e);
         }
         return builder.build();
-    }
-
-    private static void copy(File from, File to) {
-        if (from.isDirectory()) {
-            to.mkdirs();
-            for (String name : from.list()) {
-                copy(new File(from, name), new File(to, name));
-            }
-            return;
-        }
-        try {
-            java.nio.file.Files.copy(from.toPath(), to.toPath());
-        } catch (java.io.IOException e) {
-            throw new IllegalStateException(e);
-        }
     }
 
     private static String named(String name) {

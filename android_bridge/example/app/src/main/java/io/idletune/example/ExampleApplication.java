@@ -46,6 +46,14 @@ public final class ExampleApplication extends Application implements IdleTuneHos
         return open;
     }
 
+    /** Erases everything that is kept; the next call begins anew. */
+    synchronized int erase(IdleTune opened) throws IdleTuneException {
+        int files = opened.erase();
+        opened.close();
+        open = null;
+        return files;
+    }
+
     /** What was answered while the app was dead, before it is asked again. What fails now waits for the next job. */
     private void deliver(IdleTune opened) {
         try {
@@ -81,6 +89,7 @@ public final class ExampleApplication extends Application implements IdleTuneHos
         if (!Python.isStarted()) {
             Os.setenv("LLAMA_CPP_LIB_PATH", getApplicationInfo().nativeLibraryDir, true);
             Os.setenv("IDLETUNE_ONNXRUNTIME", "libonnxruntime.so", true);
+            Os.setenv("ORT_DISABLE_TELEMETRY", "1", true); // before anything loads ONNX Runtime
             Python.start(new AndroidPlatform(this));
         }
     }

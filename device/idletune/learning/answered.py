@@ -1,0 +1,35 @@
+"""Answered sets: dialogue sets with the user's own answer, as training and adapter monitoring need them."""
+
+from typing import NamedTuple
+
+from ..selection.buffer import Buffer
+
+
+class AnsweredSet(NamedTuple):
+    id: int
+    question: str
+    response: str
+    origin: str
+    answer_origin: str
+    held_out: bool
+    learned_in: int | None  # the adapter version that was trained on it, or judged by it
+
+    @property
+    def is_learned(self) -> bool:
+        """Whether an adapter was trained on it; a set that judged one is marked in `learned_in` as well."""
+        return self.learned_in is not None and not self.held_out
+
+
+def answered_sets(buffer: Buffer) -> list[AnsweredSet]:
+    """Those in the buffer, by id."""
+    return [
+        AnsweredSet(
+            s.id, s.question, s.response, s.origin, s.answer_origin, bool(s.tags["held_out"]), s.tags["learned_in"]
+        )
+        for s in buffer.sets()
+        if s.id is not None and s.response is not None
+    ]
+
+
+def ids_of(sets: list[AnsweredSet]) -> list[int]:
+    return [s.id for s in sets]

@@ -1,0 +1,27 @@
+"""The replies that lost when the user chose between two; each belongs to the set whose answer is the one chosen."""
+
+from .store import Store
+
+TABLE = "choices"
+
+
+def record(store: Store, dialogue_set_id: int, rejected: str) -> None:
+    """Keep the reply that was not chosen, in the transaction that makes the other one the answer."""
+    with store.transaction() as db:
+        remove(store, dialogue_set_id)
+        id = store.next_id(TABLE)
+        value = store.encrypt(TABLE, id, rejected=rejected)["rejected"]
+        sql = "INSERT INTO choices (id, dialogue_set_id, at, rejected) VALUES (?, ?, ?, ?)"
+        db.execute(sql, (id, dialogue_set_id, store.clock(), value))
+
+
+def remove(store: Store, dialogue_set_id: int) -> None:
+    """Another answer, or none, takes the place of the chosen one."""
+    with store.transaction() as db:
+        db.execute("DELETE FROM choices WHERE dialogue_set_id = ?", (dialogue_set_id,))
+
+
+def rejected_reply(store: Store, dialogue_set_id: int) -> str | None:
+    """The reply beside which a set's answer was chosen; None where it was given."""
+    row = store.row("SELECT id, rejected FROM choices WHERE dialogue_set_id = ?", dialogue_set_id)
+    return store.decrypt(TABLE, row["id"], row)["rejected"] if row else None

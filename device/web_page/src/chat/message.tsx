@@ -1,0 +1,129 @@
+import type { JSX } from "preact";
+import { useState } from "preact/hooks";
+import { rate, type Rating } from "../api";
+import { attempt, LEAST_ANSWERS, refresh, refreshPrompt, status } from "../state";
+import { useFocusAfter } from "../ui/focus";
+import { Words } from "../ui/text";
+import { count } from "../words";
+import { BetterEditor } from "./better";
+import { Compare } from "./compare";
+import { change, messages, type Message, type Verdict } from "./conversation";
+
+export function MessageView({ message }: { message: Message }): JSX.Element {
+  if (message.role === "user") {
+    return (
+      <article class="message mine" aria-label="You">
+        <Words text={message.content} />
+      </article>
+    );
+  }
+  return (
+    <article class="message" aria-label="Answer">
+      {message.thoughts && (
+        <details class="thoughts">
+          <summary>{message.content ? "What it thought" : "Thinking…"}</summary>
+          <Words class="muted" text={message.thoughts} />
+        </details>
+      )}
+      <Words text={message.better ?? message.content} />
+      {message.streaming && <span class="writing" role="status" aria-label="Writing" />}
+      {message.problem && <p class="muted">{message.problem}</p>}
+      {message.completion && !message.streaming && <Judging message={message} />}
+    </article>
+  );
+}
+
+const SAID: Record<Verdict, string> = {
+  good: "Kept as a good answer.",
+  better: "Your answer is kept instead.",
+  never: "Never asked about, and not kept.",
+};
+
+/** Good, better (edited in place), never ask; and the base model's answer beside it. */
+function Judging({ message }: { message: Message }): JSX.Element {
+  const [open, setOpen] = useState<"" | "edit" | "compare">("");
+  const row = useFocusAfter(open === "edit");
+
+  async function give(verdict: Verdict, rating: Rating, better?: string): Promise<void> {
+    if (await judge(message, verdict, rating, better)) setOpen("");
+  }
+
+  if (open === "edit") {
+    const save = (text: string) => void give("better", { text }, text);
+    return <BetterEditor text={message.content} onSave={save} onCancel={() => setOpen("")} />;
+  }
+  return (
+    <>
+      <div class="judging" ref={row}>
+        {message.verdict ? (
+          <span class="said">{SAID[message.verdict]}</span>
+        ) : (
+          <Verdicts onGive={give} onEdit={() => setOpen("edit")} />
+        )}
+        <button
+          type="button"
+          class="quiet"
+          aria-expanded={open === "compare"}
+          onClick={() => setOpen(open ? "" : "compare")}
+        >
+          {open === "compare" ? "Close" : "Compare"}
+        </button>
+      </div>
+      {message.verdict && message.key === lastJudged() && <Onward />}
+      {open === "compare" && <Compare question={questionBefore(message)} />}
+    </>
+  );
+}
+
+function lastJudged(): number | undefined {
+  return messages.value.filter((each) => each.verdict && each.verdict !== "never").pop()?.key;
+}
+
+/** For who has never seen it learn: how many answers that still takes, or where it begins. */
+function Onward(): JSX.Element | null {
+  const now = status.value;
+  if (!now || now.adapter) return null;
+  const missing = LEAST_ANSWERS - now.answered.sets;
+  if (missing > 0) return <small>{count(missing, "more answer")} of yours, and it can learn.</small>;
+  return (
+    <small>
+      It can learn from your answers now: <a href="#learning">Learning</a>
+    </small>
+  );
+}
+
+type Give = (verdict: Verdict, rating: Rating) => void;
+
+function Verdicts({ onGive, onEdit }: { onGive: Give; onEdit: () => void }): JSX.Element {
+  return (
+    <>
+      <button type="button" onClick={() => onGive("good", "up")}>
+        Good
+      </button>
+      <button type="button" onClick={onEdit}>
+        Better…
+      </button>
+      <button type="button" onClick={() => onGive("never", "never_ask")}>
+        Never ask
+      </button>
+    </>
+  );
+}
+
+/** Whether it was taken; else a notice says why not, and nothing is lost. */
+async function judge(message: Message, verdict: Verdict, rating: Rating, better?: string): Promise<boolean> {
+  const given = await attempt(async () => {
+    await rate(message.completion!, rating);
+    return true;
+  });
+  if (!given) return false;
+  change(message.key, { verdict, better });
+  await attempt(refresh);
+  await attempt(refreshPrompt);
+  return true;
+}
+
+function questionBefore(message: Message): string {
+  const place = messages.value.findIndex((each) => each.key === message.key);
+  return messages.value[place - 1]?.content ?? "";
+}

@@ -1,0 +1,58 @@
+// What all parts of the page look at: the server's state, and whether the server can be reached.
+import { signal } from "@preact/signals";
+import { ApiError, call } from "./api";
+import type { Adapter, LearningState, Prompt, Status } from "./types";
+import { sentence } from "./words";
+
+export const LEAST_ANSWERS = 5; // MIN_ANSWERS_TO_TRAIN
+
+export type Connection = "starting" | "loading" | "there" | "lost" | "locked" | "erased";
+export type Training = { stage: string; done: number; total: number };
+
+export const connection = signal<Connection>("starting");
+export const status = signal<Status | null>(null);
+export const learning = signal<LearningState | null>(null);
+export const adapters = signal<Adapter[]>([]);
+export const prompt = signal<Prompt | null>(null);
+export const training = signal<Training | null>(null);
+export const trainingLosses = signal<number[]>([]);
+export const importing = signal<{ done: number; total: number } | null>(null);
+export const notice = signal("");
+export const forgotten = signal(0); // counts up when sets were forgotten: conversations begin anew
+
+/** Do something; what fails is told at the bottom of the page, and null comes back. */
+export async function attempt<Result>(work: () => Promise<Result>): Promise<Result | null> {
+  try {
+    return await work();
+  } catch (error) {
+    tell(error);
+    return null;
+  }
+}
+
+export function tell(error: unknown): void {
+  if (error instanceof ApiError && error.isLocked) connection.value = "locked";
+  else if (error instanceof ApiError && error.isOffline) lose();
+  else notice.value = sentence(error instanceof Error ? error.message : String(error));
+}
+
+export function lose(): void {
+  if (connection.value !== "erased") connection.value = "lost";
+}
+
+/** Read everything that is shown on more than one page, and the conditions of learning where they are shown. */
+export async function refresh(): Promise<void> {
+  const found = await call<{ open: boolean; runtime?: Status }>("status");
+  status.value = found.runtime ?? null;
+  if (connection.value !== "erased") connection.value = found.open ? "there" : "loading";
+  if (!found.open) return;
+  adapters.value = (await call<{ adapters: Adapter[] }>("adapters")).adapters;
+  if (location.hash !== "#learning") return; // the device is asked for each condition, which may take a second
+  learning.value = await call<LearningState>("learning");
+  if (!learning.value.running) training.value = null;
+}
+
+/** The question that is due; asking for it counts as showing it. */
+export async function refreshPrompt(): Promise<void> {
+  prompt.value = (await call<{ prompts: Prompt[] }>("prompts")).prompts[0] ?? null;
+}

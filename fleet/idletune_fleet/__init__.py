@@ -1,0 +1,1 @@
+"""Fleets of phones on Flower: the ServerApp that averages, the ClientApp that asks a phone, and the command."""

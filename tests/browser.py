@@ -1,0 +1,105 @@
+"""A real browser on the page that `idletune web` serves in a process of its own."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from rpc_caller import CHANGED
+
+SECONDS = 30.0  # for whatever the page is waited for
+PHONE = {"width": 360, "height": 740}
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+class WebProcess:
+    """`idletune web` on a model; `link` opens the page once."""
+
+    def __init__(self, home: Path, model: Path, settings: dict | None = None, port: int = 0):
+        home.mkdir(mode=0o700, exist_ok=True)
+        if settings is not None:
+            (home / "settings.json").write_text(json.dumps(settings))
+        self.home, self.model = home, model
+        self.port = port or free_port()
+        self.errors = open(home.parent / f"{home.name}.errors", "ab")
+        self.start()
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "idletune.commands.cli", "web", "--no-open", "--port", str(self.port)]
+        self.process = subprocess.Popen(
+            [*command, "--home", str(self.home), "--model", str(self.model)],
+            stdout=subprocess.PIPE,
+            stderr=self.errors,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+        line = self.process.stdout.readline()
+        assert "http://" in line, self.said()
+        self.link = line.split()[-1]
+        self.url = self.link.partition("/open")[0]
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(4 * SECONDS)  # it may be loading a model
+        self.process.stdout.close()
+
+    def said(self) -> str:
+        """What it wrote to standard error, in all its starts."""
+        return Path(self.errors.name).read_text()
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.stop()
+        self.errors.close()
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+@contextmanager
+def chromium():
+    """A headless browser; the test is skipped, aloud, where none is installed."""
+    if CHROMIUM is None:
+        pytest.skip("no chromium is installed (Debian: apt install chromium)")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+def new_page(browser, size: dict = PHONE, **options):
+    """A page in a browser profile of its own, as on a phone. What its scripts complain of is in `page.complaints`."""
+    context = browser.new_context(viewport=size, **options)
+    context.set_default_timeout(SECONDS * 1000)
+    page = context.new_page()
+    page.complaints = []
+    page.on("pageerror", lambda error: page.complaints.append(str(error)))
+    page.on("console", lambda said: said.type == "error" and page.complaints.append(said.text))
+    return page
+
+
+def home_that_learns(home: Path, model: Path, answers: int, text: str = "aaaa aaaa aaaa", **settings) -> dict:
+    """A home for the tiny model with so many answered exchanges; returns its settings."""
+    from idletune.runtime import Runtime
+    from idletune.settings import Settings
+    from loop import answer_all, observe
+
+    home.mkdir(mode=0o700, exist_ok=True)
+    chosen = {**CHANGED, "seed": 3, "state_source": "sysfs", **settings}
+    with Runtime(home, model, Settings(**chosen), sequences=2) as runtime:
+        observe(runtime, answers)
+        answer_all(runtime, text)
+    return chosen

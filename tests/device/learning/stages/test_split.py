@@ -1,0 +1,59 @@
+"""Which sets are held out: some on each side, groups whole, no set changes sides."""
+
+import pytest
+from idletune.learning.answered import AnsweredSet
+from idletune.learning.stages.split import hold_out, split
+from idletune.learning.training_runs import TooFewAnswers
+from idletune.selection.buffer import Buffer
+from idletune.selection.policies import make_policy
+from idletune.state.run_records import open_run
+from idletune.state.store import Store
+
+COLORS = "amber blue coral denim ebony fawn gold hazel ivory jade".split()
+
+
+def answered(count, held_out=(), learned=()):
+    """Sets of which no two are near-duplicates; what was held out or learned is known to adapter 1."""
+    return [
+        AnsweredSet(
+            id=n,
+            question=f"which {COLORS[n]}?",
+            response=f"{COLORS[n]} is what {n} likes {n}x {n}y",
+            origin="",
+            answer_origin="",
+            held_out=n in held_out,
+            learned_in=1 if n in held_out or n in learned else None,
+        )
+        for n in range(count)
+    ]
+
+
+def test_a_share_is_held_out_and_never_fewer_than_one():
+    assert len(hold_out(answered(10), 0.3)) == 3
+    assert len(hold_out(answered(5), 0.01)) == 1
+
+
+def test_what_judged_once_judges_again_and_what_was_learned_never_does():
+    held_out = hold_out(answered(10, held_out={4}, learned={0, 1, 2, 3}), 0.3)
+    assert 4 in held_out and not held_out & {0, 1, 2, 3} and len(held_out) == 3
+
+
+def test_both_sides_need_some():
+    with pytest.raises(TooFewAnswers, match="learning starts at 5"):
+        hold_out(answered(4), 0.3)
+    with pytest.raises(TooFewAnswers, match="of 6 answers 0 may judge"):
+        hold_out(answered(6, learned=set(range(6))), 0.3)
+
+
+def test_copies_are_on_one_side():
+    sets = answered(6)
+    copies = [sets[0]._replace(id=n) for n in range(6, 12)]
+    held_out = hold_out([*sets, *copies], 0.5)
+    assert {0, *range(6, 12)} <= held_out or not held_out & {0, *range(6, 12)}
+
+
+def test_too_few_answers_begin_no_run(tmp_path):
+    with Store(tmp_path / "home") as store:
+        with pytest.raises(TooFewAnswers):
+            split(store, Buffer(store, make_policy("fifo"), 8, hidden=4), 0.3)
+        assert open_run(store) is None

@@ -1,0 +1,89 @@
+"""int8 weights in a home: made before training, used by it, dropped when storage is short."""
+
+from dataclasses import replace
+
+import pytest
+from idletune.learning.cancellation import Cancelled
+from idletune.learning.trainers import Trainers
+from idletune.progress import no_bars
+from idletune.state.home import QUANTIZED, erase, stored_bytes
+from idletune.training.int8_files import TOGETHER, Int8Files
+from idletune.training.objective import TrainingData
+from loop import SETTINGS, open_tiny_runtime
+
+INT8 = replace(SETTINGS, matmul_dtype="int8")
+
+
+@pytest.fixture
+def runtime(tiny_path, home):
+    with open_tiny_runtime(tiny_path, home)() as runtime:
+        yield runtime
+
+
+def trainers(runtime, **changes) -> Trainers:
+    return Trainers(runtime.adapters, runtime.model, replace(INT8, **changes))
+
+
+def no_check():
+    return None
+
+
+def test_files_are_made_once_counted_and_removed_by_the_setting(runtime):
+    home, first = runtime.store.home, trainers(runtime)
+    first.prepare(no_bars, no_check)
+    files = {path: path.stat().st_mtime_ns for path in (home / QUANTIZED / runtime.model.sha256).iterdir()}
+    assert first.plan(first.new_lora()).mapped and files
+    trainers(runtime).prepare(no_bars, no_check)
+    assert all(path.stat().st_mtime_ns == made for path, made in files.items())
+    assert runtime.status()["quantized_mb"] == round(stored_bytes(home) / 1e6, 1) and stored_bytes(home)
+    without = trainers(runtime, int8_files=False)
+    without.prepare(no_bars, no_check)
+    assert stored_bytes(home) == 0 and not without.plan(without.new_lora()).mapped
+
+
+def test_making_them_can_be_stopped_before_the_last(runtime):
+    def stop():
+        if stored_bytes(runtime.store.home):
+            raise Cancelled
+
+    stopped = trainers(runtime)
+    files = stopped._int8_files(stopped.new_lora())
+    with pytest.raises(Cancelled):
+        stopped.prepare(no_bars, stop)
+    assert len(files.missing()) == len(files.units) - TOGETHER - 1
+
+
+def test_files_of_another_base_model_go(runtime):
+    other = runtime.store.home / QUANTIZED / ("0" * 64)
+    other.mkdir(parents=True)
+    (other / "output-000.int8").write_bytes(b"x")
+    trainers(runtime).prepare(no_bars, no_check)
+    assert not other.exists()
+
+
+def test_short_storage_drops_them_and_training_goes_on_without(runtime):
+    home = runtime.store.home
+    trainers(runtime).prepare(no_bars, no_check)
+    short = trainers(runtime, window_disk_mb=2**24)
+    short.prepare(no_bars, no_check)
+    assert stored_bytes(home) == 0 and not short.plan(short.new_lora()).mapped
+
+
+def test_storage_that_takes_nothing_is_no_error(runtime, monkeypatch):
+    def refuse(self, name):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Int8Files, "make", refuse)
+    refused = trainers(runtime)
+    refused.prepare(no_bars, no_check)
+    assert not refused.plan(refused.new_lora()).mapped
+    examples = [runtime.model.encode_exchange("a question", "an answer")]
+    trainer, plan = trainers(runtime).trainer(TrainingData(examples))
+    assert not plan.mapped and plan.int8 and trainer.layers.arithmetic.startswith("int8")
+
+
+def test_erase_takes_them_too(runtime):
+    trainers(runtime).prepare(no_bars, no_check)
+    home = runtime.store.home
+    runtime.close()
+    assert any(name.startswith(QUANTIZED) for name in erase(home)) and not home.exists()
