@@ -21,12 +21,13 @@ class Conversation:
     history: list[dict] = field(default_factory=list)  # what can still be shown to the model
     sources: list[Provenance] = field(default_factory=list)  # of each reply in the history, itself included
     left_out: int = 0  # messages that went before it
+    alternatives: int = 0  # further replies that were given to its last message
     few_shot: list[int] = field(default_factory=list)  # ids of the answered sets before it, see Retrieval
     kept: OrderedDict[int, None] = field(default_factory=OrderedDict)  # ids of the dialogue sets that came from it
 
     def begin_anew(self) -> None:
         """Forget the messages; whose prompts these sets are stays known."""
-        self.history, self.sources, self.left_out, self.few_shot = [], [], 0, []
+        self.history, self.sources, self.left_out, self.alternatives, self.few_shot = [], [], 0, 0, []
 
     def add(self, question: str, reply: str, provenance: Provenance, left_out: int) -> None:
         """Append a turn; `left_out` of the oldest messages, an even number, are out of the model's sight now."""
@@ -34,10 +35,11 @@ class Conversation:
         self.history = [*self.history, *turn][left_out:]
         self.sources = [*self.sources, provenance][left_out // 2 :]
         self.left_out += left_out
+        self.alternatives = 0
 
     def before_last_turn(self) -> "Conversation":
         """The conversation as it stood before the last question; the same few-shot turns stand before it."""
-        return Conversation(self.history[:-2], self.sources[:-1], self.left_out, list(self.few_shot))
+        return Conversation(self.history[:-2], self.sources[:-1], self.left_out, few_shot=list(self.few_shot))
 
     @property
     def provenance(self) -> Provenance:

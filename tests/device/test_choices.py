@@ -93,3 +93,13 @@ def test_the_gate_is_told_how_much_likelier_the_chosen_replies_became(runtime):
     runtime.buffer.hold_out([max(s.id for s in runtime.buffer.sets())])
     report = runtime.learn(embed_anew=False)
     assert report.evidence.margin_base is not None and report.evidence.margin_adapted != report.evidence.margin_base
+
+
+def test_every_further_reply_is_another_one_and_the_same_seed_gives_them_again(tmp_path, tiny_path):
+    def further(name):
+        with Runtime(tmp_path / name, tiny_path, replace(SETTINGS, temperature=2.0), sequences=2) as opened:
+            opened.chat("hello butter", completion="first")
+            return [opened.another("first", completion=f"other {i}").text for i in range(3)]
+
+    one = further("one")
+    assert len(set(one)) == 3 and further("two") == one

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -18,6 +17,8 @@ from ..state.store import Store
 from .completions import Asker, Completions, Listener, Sampling
 from .histories import Histories, split_messages
 from .parts import Parts
+
+SEEDS_APART = 2**16  # of two replies to one message: more than a conversation has turns
 
 
 @dataclass(frozen=True)
@@ -78,8 +79,10 @@ class Chat:
         conversation = self.conversations.of(asker.session)
         if not conversation.history:
             raise UsageError("nothing was answered yet; ask something first")
-        question, sampling = conversation.history[-2]["content"], Sampling(seed=secrets.randbelow(2**32))
-        earlier = conversation.before_last_turn()
+        question, earlier = conversation.history[-2]["content"], conversation.before_last_turn()
+        conversation.alternatives += 1
+        seed = self._seed(earlier) + conversation.alternatives * SEEDS_APART
+        sampling = Sampling(seed=seed % 2**32)
         reply = self._generate(earlier, question, self.parts.settings.system, sampling, listener, asker.labels)
         if reply.stop != "asked":
             kept_as = completion_records.set_of(self.store, first) or self.completions.get(first)[1]
@@ -135,6 +138,10 @@ class Chat:
         """The exchanges to show before this message, as turns; see Retrieval."""
         return self.parts.retrieval.few_shot_turns(text, conversation, labels)
 
+    def _seed(self, conversation: Conversation) -> int:
+        """Of the reply to a conversation's next message."""
+        return self.parts.settings.seed + conversation.left_out + len(conversation.history) + 1
+
     def _generate(
         self,
         conversation: Conversation,
@@ -147,10 +154,9 @@ class Chat:
         """The model's reply to the next message of a conversation, with what it was written from."""
         s, shown = self.parts.settings, self.retrieved(text, conversation, labels)
         written_from = self._sources(conversation, bool(shown))
-        turn = s.seed + conversation.left_out + len(conversation.history) + 1
         reply = self.model.chat(
             [*_system(system), *shown, *conversation.history, {"role": "user", "content": text}],
-            **sampling.options(s, turn),
+            **sampling.options(s, self._seed(conversation)),
             few_shot=len(shown),
             thinking=s.thinking,
             on_text=listener.on_text,
