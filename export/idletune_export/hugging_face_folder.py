@@ -16,10 +16,15 @@ from idletune.progress import Bars, no_bars
 from idletune.small_files import read_json_object
 from safetensors.numpy import save_file
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
+from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from . import vocabulary
 from .layout import Architecture, by_gguf_name, by_model_type, gguf_name
 from .sources import one_file
+
+ROPE_FREQS = "rope_freqs.weight"
+# Of every published Llama 3.1, 3.2 and 3.3; the factor differs.
+LLAMA3_ROPE = {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}
 
 
 def write_hugging_face_folder(gguf_path: Path, folder: Path, dtype: type = np.float16, bars: Bars = no_bars) -> Path:
@@ -63,9 +68,29 @@ def read_config(reader: gguf.GGUFReader) -> tuple:
     )
     model_class: Any = AutoModelForCausalLM._model_mapping[type(config)]  # transformers has no public look-up
     config.architectures = [model_class.__name__]
+    if ROPE_FREQS in names and (scaling := _rope_scaling(config, dequantized(names[ROPE_FREQS]))):
+        config.rope_scaling = scaling
     if architecture.name == "gemma3":
         config.query_pre_attn_scalar = config.head_dim  # as llama.cpp scales the scores
     return config, architecture
+
+
+def _rope_scaling(config: PretrainedConfig, divisors: np.ndarray) -> dict | None:
+    """The scaling of rotary positions whose divisors a file of Llama 3.1 or later holds; None where all are 1.
+
+    The file has no more than the divisors: they are compared with those that the published models' settings give.
+    UsageError for others.
+    """
+    factor = float(divisors.max())
+    if np.all(divisors == 1):
+        return None
+    scaling = {"rope_type": "llama3", "factor": factor, **LLAMA3_ROPE}
+    scaled = type(config).from_dict(config.to_dict() | {"rope_scaling": scaling})
+    plain = config.rope_theta ** -(np.arange(0, config.head_dim, 2) / config.head_dim)
+    inverse, _ = ROPE_INIT_FUNCTIONS["llama3"](scaled, "cpu")
+    if divisors.shape != plain.shape or not np.allclose(plain / inverse.numpy(), divisors, rtol=1e-4):
+        raise UsageError(f"{ROPE_FREQS} is not of Llama 3.1 or later, and cannot be exported; use another model")
+    return scaling
 
 
 def _value(reader: gguf.GGUFReader, key: str, default=None):
@@ -91,7 +116,7 @@ def _weights(reader, architecture: Architecture, config, dtype, bars) -> dict[st
     missing = sorted(set(wanted) - set(tensors))
     if missing:
         raise DamagedDataError(f"the file lacks {len(missing)} tensors, {missing[0]} first; it is not a complete model")
-    unknown = sorted(set(tensors) - set(wanted))
+    unknown = sorted(set(tensors) - set(wanted) - {ROPE_FREQS})
     if unknown:  # llama.cpp computes with them all: a model without them would be another one
         raise UsageError(
             f"the file has {len(unknown)} tensors that cannot be exported, {unknown[0]} first; use another model"
@@ -99,10 +124,15 @@ def _weights(reader, architecture: Architecture, config, dtype, bars) -> dict[st
     state = {}
     with bars("dequantizing", len(wanted)) as bar:
         for done, (name, theirs) in enumerate(wanted.items(), start=1):
-            array = dequantize(tensors[name].data, tensors[name].tensor_type).astype(np.float32)
+            array = dequantized(tensors[name])
             state[theirs] = np.ascontiguousarray(architecture.to_hugging_face(name, array, config), dtype)
             bar(done)
     return state
+
+
+def dequantized(tensor: gguf.ReaderTensor) -> np.ndarray:
+    """Its values in float32, shaped as PyTorch has them."""
+    return dequantize(tensor.data, tensor.tensor_type).astype(np.float32)
 
 
 def parameter_names(config: PretrainedConfig) -> list[str]:

@@ -195,11 +195,14 @@ def test_bad_input_is_one_line_and_leaves_nothing(capsys, copy, tmp_path):
 
 def test_scaled_rotary_positions_are_converted(copy, tmp_path):
     config = json.loads((copy / "config.json").read_text())
-    scaling = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
-    scaling["original_max_position_embeddings"] = 64
+    scaling = {"rope_type": "llama3", "factor": 32.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
+    scaling["original_max_position_embeddings"] = 8192
     (copy / "config.json").write_text(json.dumps(config | {"rope_scaling": scaling}))
-    divisors = tensors(write_gguf_model(copy, tmp_path / "m.gguf"))["rope_freqs.weight"]
-    assert divisors[0] == 1 and divisors[-1] == 8
+    path = write_gguf_model(copy, tmp_path / "m.gguf")
+    divisors = tensors(path)["rope_freqs.weight"]
+    assert divisors[0] == 1 and divisors[-1] == 32
+    back = json.loads((write_hugging_face_folder(path, tmp_path / "back") / "config.json").read_text())
+    assert back["rope_scaling"] == scaling
 
 
 @pytest.mark.parametrize(
@@ -233,11 +236,16 @@ def test_a_lost_tensor_is_named(copy, tmp_path):
         write_gguf_model(copy, tmp_path / "m.gguf")
 
 
-@pytest.mark.parametrize("name, size", [("rope_freqs.weight", 8), ("blk.1.attn_q.bias", 64)])
-def test_a_tensor_without_a_place_in_the_folder_is_refused(capsys, tmp_path, name, size):
+@pytest.mark.parametrize(
+    "name, size, told",
+    [
+        ("rope_freqs.weight", 8, "rope_freqs.weight is not of Llama 3.1 or later, and cannot be exported"),
+        ("blk.1.attn_q.bias", 64, "1 tensors that cannot be exported, blk.1.attn_q.bias first"),
+    ],
+)
+def test_a_tensor_without_a_place_in_the_folder_is_refused(capsys, tmp_path, name, size, told):
     path = write_tiny_model(tmp_path / "more.gguf", further={name: size})
-    said = refused(capsys, "folder", path, "-o", tmp_path / "out" / "hf")
-    assert f"1 tensors that cannot be exported, {name} first" in said
+    assert told in refused(capsys, "folder", path, "-o", tmp_path / "out" / "hf")
     assert not list((tmp_path / "out").iterdir())
 
 
