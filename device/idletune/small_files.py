@@ -10,6 +10,7 @@ import errno
 import json
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from .errors import DamagedDataError, UsageError
@@ -101,23 +102,28 @@ def whole_text(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Put `data` in the file's place, readable for its owner only; on the disk on return. OSError changes nothing."""
+def write_whole(path: Path, data: bytes | memoryview | Iterable[bytes | memoryview]) -> None:
+    """Put `data`, whole or in parts, in the file's place, readable for its owner only; on the disk on return.
+
+    OSError changes nothing. Parts may be asked for twice.
+    """
+    parts = [data] if isinstance(data, bytes | memoryview) else data
     try:
-        _write_beside(path, data)
+        _write_beside(path, parts)
     except FileNotFoundError:
         if not path.parent.is_dir():
             raise
-        _write_beside(path, data)  # another process removed the unfinished file, as forgetting does with a checkpoint's
+        _write_beside(path, parts)  # another process removed the unfinished file, as forgetting does with a checkpoint's
 
 
-def _write_beside(path: Path, data: bytes) -> None:
+def _write_beside(path: Path, parts: Iterable[bytes | memoryview]) -> None:
     partial = path.with_suffix(".part")
     try:
         partial.unlink(missing_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
         with open(os.open(partial, flags, 0o600), "wb") as file:
-            file.write(data)
+            for part in parts:
+                file.write(part)
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)

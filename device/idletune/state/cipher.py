@@ -12,12 +12,15 @@ import hmac
 import os
 import sqlite3
 import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import DamagedDataError, UsageError
 
 KEY_BYTES = 32  # AES-256
 NONCE_BYTES, TAG_BYTES = 12, 16
+PART_BYTES = 1 << 20  # of a file, encrypted at once
 MAGIC = b"ITS1"
 HEADER = struct.Struct(f"<4sI{NONCE_BYTES}s")  # magic, data key, nonce
 # The columns that tell what the user talks of, or where he keeps it; the rest is numbers and times.
@@ -43,6 +46,9 @@ class NullCipher:
 
     def encrypt(self, data: bytes, place: str) -> bytes:
         return data
+
+    def parts(self, data: bytes | memoryview, place: str) -> list[bytes | memoryview]:
+        return [data]
 
     def decrypt(self, data: bytes, place: str) -> bytes:
         if data_key_of(data):
@@ -82,6 +88,10 @@ class Cipher:
         encrypted = self._ciphers[self.newest].encrypt(nonce, data, place.encode())
         return HEADER.pack(MAGIC, self.newest, nonce) + encrypted
 
+    def parts(self, data: bytes | memoryview, place: str) -> "EncryptedParts":
+        """What `encrypt` gives, in parts: a large file takes no memory for a second and third copy of it."""
+        return EncryptedParts(self.secrets[self.newest][:KEY_BYTES], self.newest, data, place)
+
     def decrypt(self, data: bytes, place: str) -> bytes:
         """The plain bytes. DamagedDataError when they were changed or moved, UsageError for a key not held."""
         number = data_key_of(data)
@@ -108,6 +118,28 @@ class Cipher:
     def digest(self, plain_hash: str) -> str:
         """A keyed hash of a hash: short questions cannot be guessed from it."""
         return hmac.new(self.digest_key, plain_hash.encode(), hashlib.sha256).hexdigest()
+
+
+@dataclass(frozen=True)
+class EncryptedParts:
+    """The encrypted bytes of `data` in order; each time they are asked for with a nonce of their own."""
+
+    key: bytes = field(repr=False)
+    number: int  # of the data key
+    data: bytes | memoryview = field(repr=False)
+    place: str
+
+    def __iter__(self) -> Iterator[bytes]:
+        from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+        nonce = os.urandom(NONCE_BYTES)
+        encryptor = Cipher(algorithms.AES(self.key), modes.GCM(nonce)).encryptor()
+        encryptor.authenticate_additional_data(self.place.encode())
+        yield HEADER.pack(MAGIC, self.number, nonce)
+        for start in range(0, len(self.data), PART_BYTES):
+            yield encryptor.update(self.data[start : start + PART_BYTES])
+        yield encryptor.finalize()
+        yield encryptor.tag
 
 
 def encrypt_row(cipher: NullCipher | Cipher, table: str, id: int, values: dict[str, Any]) -> dict[str, Any]:

@@ -34,11 +34,11 @@ class Files:
     def __init__(self, store: "Store | None" = None):
         self._store = store
 
-    def write(self, path: Path, data: bytes) -> None:
+    def write(self, path: Path, data: bytes | memoryview) -> None:
         """Put `data` in the file's place; on the disk on return. UsageError when there is no room for it,
         StorageError when the system refuses for another reason."""
         try:
-            write_whole(path, self._cipher().encrypt(data, path.name))
+            write_whole(path, self._cipher().parts(data, path.name))
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise StorageError(f"cannot write {path} ({error.strerror}); check the storage and its place") from None

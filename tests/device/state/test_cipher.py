@@ -4,7 +4,7 @@ import builtins
 
 import pytest
 from idletune.errors import DamagedDataError, UsageError
-from idletune.state.cipher import Cipher, NullCipher, data_key_of, decrypt_row, encrypt_row
+from idletune.state.cipher import HEADER, PART_BYTES, Cipher, NullCipher, data_key_of, decrypt_row, encrypt_row
 
 SECRET, OTHER = bytes(range(64)), bytes(64)
 ROW = {
@@ -55,6 +55,19 @@ def test_a_changed_byte_or_a_plain_value_is_not_taken(cipher):
     for foreign in (b"", b"plain", bytes(encrypted[:30]), "plain text"):
         with pytest.raises(DamagedDataError):
             cipher.decrypt_value(foreign, "here", binary=True)
+
+
+@pytest.mark.parametrize("size", [0, 1, PART_BYTES, 2 * PART_BYTES + 3])
+def test_in_parts_it_is_encrypted_as_whole(cipher, size):
+    plain = bytes(range(256)) * (size // 256 + 1)
+    with memoryview(plain)[:size] as data:
+        parts = cipher.parts(data, "training.npz")
+        one, two = b"".join(parts), b"".join(parts)
+        assert max(map(len, parts)) <= max(PART_BYTES, HEADER.size)
+    assert one != two and len(one) == size + cipher.overhead
+    assert cipher.decrypt(one, "training.npz") == cipher.decrypt(two, "training.npz") == plain[:size]
+    with pytest.raises(DamagedDataError):
+        cipher.decrypt(one, "adapter.gguf")
 
 
 def test_a_value_of_another_key_says_so(cipher):
