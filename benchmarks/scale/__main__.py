@@ -38,13 +38,13 @@ def main() -> None:
     arguments = parser.parse_args()
     found = json.loads(RESULT.read_text()) if RESULT.is_file() else {"models": {}}
     found |= {"machine": machine(), "free_mb": arguments.free_mb}
-    commit = found["machine"]["commit"]
+    commit, load = found["machine"]["commit"], os.getloadavg()[0]  # later on it counts the models before
     for name in arguments.model or [*RANDOM, *REAL]:
         if found["models"].get(name, {}).get("commit") == commit and not arguments.again:
             print(name, "was measured at", commit, flush=True)
             continue
         with tempfile.TemporaryDirectory(dir=os.environ.get("IDLETUNE_SCRATCH")) as folder:
-            found["models"][name] = {"commit": commit, **measure(name, Path(folder), arguments)}
+            found["models"][name] = {"commit": commit, "load": load, **measure(name, Path(folder), arguments)}
         print(name, json.dumps(found["models"][name], indent=1), flush=True)
         RESULT.write_text(json.dumps(found, indent=1) + "\n")
 
@@ -52,13 +52,12 @@ def main() -> None:
 def measure(name: str, folder: Path, arguments) -> dict:
     """All sides of one model, a step each in turn."""
     path = MODELS / REAL[name] if name in REAL else write_model(folder / "model.gguf", name, q4_k_m)
-    before = os.getloadavg()[0]
     sides = {side: Side(side, path, folder / "files", arguments) for side in SIDES.get(name, OURS)}
     for _ in range(arguments.rounds + 1):
         for side in sides.values():
             side.step()
     results = {side: one.close() for side, one in sides.items()}
-    return {"random_weights": name not in REAL, "gguf_mb": path.stat().st_size / 1e6, "load": before, **results}
+    return {"random_weights": name not in REAL, "gguf_mb": path.stat().st_size / 1e6, **results}
 
 
 class Side:

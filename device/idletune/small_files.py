@@ -113,7 +113,9 @@ def write_whole(path: Path, data: bytes | memoryview | Iterable[bytes | memoryvi
     except FileNotFoundError:
         if not path.parent.is_dir():
             raise
-        _write_beside(path, parts)  # another process removed the unfinished file, as forgetting does with a checkpoint's
+        _write_beside(
+            path, parts
+        )  # another process removed the unfinished file, as forgetting does with a checkpoint's
 
 
 def _write_beside(path: Path, parts: Iterable[bytes | memoryview]) -> None:
