@@ -10,7 +10,7 @@ COGGED := README.md docs/evidence.md docs/settings.md
 NAME = $(patsubst %.gguf,%,$(notdir $(MODEL:/=)))
 export IDLETUNE_MODEL ?= $(abspath $(BASE))
 
-.PHONY: help setup llama-cpp model model-gemma demo check test test-fleet bench-fleet format graphs docs page screenshots bench-page bench-demo bench-train bench-scale bench-scale-frozen bench-neighbours bench-int8-kills bench-adapter-forms bench-full-size bench-qvac bench-observe bench-retrieval bench-taps bench-memory bench-first-token bench-rpc bench-http fuzz-http bench-selection bench-import bench-fuzz bench-faults attack bench-bridge fuzz-bridge results bench-latency test-android-userland artifacts bridge aar python-android push clean
+.PHONY: help setup llama-cpp model model-gemma demo check test test-fleet bench-fleet format graphs docs page screenshots bench-page bench-demo bench-train bench-scale bench-scale-frozen bench-neighbours bench-int8-kills bench-adapter-forms bench-full-size bench-qvac bench-observe bench-retrieval bench-taps bench-learning bench-memory bench-first-token bench-rpc bench-http fuzz-http bench-selection bench-import bench-fuzz bench-faults attack bench-bridge fuzz-bridge results bench-latency test-android-userland artifacts bridge aar python-android push clean
 
 help:  ## what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 24
@@ -104,6 +104,18 @@ bench-retrieval: setup $(VENV)/.test  ## does retrieval by words gain as much as
 
 bench-taps: setup $(VENV)/.test  ## what a tap (which of two replies is better) is worth beside a typed answer; about an hour
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/taps.py --threads 1
+
+bench-learning: setup $(VENV)/.test $(GEMMA)  ## what learning methods are worth, hundreds of adapters at once: minutes on a GPU, days without
+	$(BIN)/python benchmarks/learning prepare
+	$(BIN)/python benchmarks/learning sample
+	$(BIN)/python benchmarks/learning prepare
+	$(BIN)/python benchmarks/learning run
+	$(BIN)/python benchmarks/learning prepare --forms-alone --model $(GEMMA)
+	$(BIN)/python benchmarks/learning sample --forms-alone --model $(GEMMA)
+	$(BIN)/python benchmarks/learning prepare --forms-alone --model $(GEMMA)
+	$(BIN)/python benchmarks/learning run --forms-alone --model $(GEMMA)
+	$(BIN)/python benchmarks/learning product
+	$(BIN)/python benchmarks/learning report
 
 bench-memory: setup $(VENV)/.test  ## does a question find what was told: LoCoMo, LongMemEval-S, PrefEval, PersonaMem
 	$(BIN)/pip install --quiet -e ".[memory]"

@@ -70,6 +70,29 @@ def write_results(name: str, results: dict) -> None:
     (RESULTS / f"{name}.json").write_text(json.dumps({"machine": machine(), **results}, indent=1) + "\n")
 
 
+def done_lines(path: Path) -> list[dict]:
+    """The objects of a file of results, one a line; none where there is no file."""
+    if not path.is_file():
+        return []
+    found = [_parsed(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [each for each in found if each]
+
+
+def _parsed(line: str) -> dict | None:
+    """A line; None for one that a kill has cut."""
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None
+
+
+def end_last_line(path: Path) -> None:
+    """End a line that a kill has cut, so that the next one stands for itself."""
+    if path.is_file() and (text := path.read_bytes()) and not text.endswith(b"\n"):
+        with open(path, "ab") as file:
+            file.write(b"\n")
+
+
 def random_examples(lengths: list[int], vocabulary: int, seed: int = 0):
     """Examples of the given lengths; the first half of each, the prompt, carries no label."""
     from idletune.examples import Example

@@ -145,6 +145,86 @@ def taps_table(found: dict) -> str:
     return table(head, rows)
 
 
+SMALL, GEMMA = "smollm2-135m-instruct-q4_1", "gemma-3-270m-q4_k_m"
+WAYS = ("words", "embeddings", "fused")
+GROUPS = {"all": "all streams", "untouched": "those that nothing was chosen on"}
+
+
+def learning_retrieval_table() -> str:
+    """What each way of retrieval gains over the base alone, without an adapter and with one, by data set."""
+    head = ["conversations", "streams", "exchanges", *WAYS, "adapter", *(f"with {way}" for way in WAYS)]
+    rows = []
+    for name, group in _learned(SMALL)["retrieval"].items():
+        gains = [group[way]["base"]["gain"]["more"] for way in WAYS]
+        gains += [group[way]["as it comes"]["gain"]["more"] for way in ("alone", *WAYS)]
+        more = [_interval(group["words"][arm]["than embeddings"]) for arm in ("base", "as it comes")]
+        told = GROUPS.get(name, name.replace("_", " "))
+        rows.append([told, group["streams"], group["exchanges"], *(f"{gain:.3f}" for gain in gains), *more])
+    return table([*head, "words, more than embeddings (95%)", "the same with the adapter"], rows)
+
+
+def learning_taps_table() -> str:
+    """What each way to answer gains over the base, and how much more than 32 typed answers."""
+    by_group = _learned(SMALL)["taps"]
+    rows = [
+        [
+            arm,
+            f"{part['gain']['more']:.3f}",
+            *(_interval(by_group[name][arm]["than typed"]) if name in by_group else "" for name in GROUPS),
+        ]
+        for arm, part in by_group["all"].items()
+    ]
+    of = [_counts(by_group[name]["32 typed"]) for name in GROUPS if name in by_group]
+    head = ["the user gave", "gain", "more than 32 typed (95%)", "the same, streams that nothing was chosen on"]
+    return table(head, rows) + f"\n\n{of[0].capitalize()}; nothing was chosen on {of[-1]}."
+
+
+def learning_changes_table(kind: str, model: str = SMALL, ways: tuple[str, ...] = ("alone",)) -> str:
+    """How much more a changed training gains than the product as it comes, judged alone or as it is served."""
+    found = _learned(model)[kind]
+    by_group, sizes = (found["groups"], found["parameters"]) if kind == "forms" else (found, {})
+    rows = []
+    for arm, part in by_group["all"].items():
+        form = arm.removeprefix("form: ")
+        told = [f"{sizes[form]:,}"] if sizes else []
+        each = [_interval(by_group[name][arm][way]) for way in ways for name in GROUPS if name in by_group]
+        rows.append([form, *told, part["streams"], *each])
+    named = {"alone": "adapter alone", "words": "with retrieval"}
+    columns = [f"{named[way]}, {GROUPS[name]}" for way in ways for name in GROUPS if name in by_group]
+    return table([kind.replace("_", "-"), *(["parameters"] if sizes else []), "streams", *columns], rows)
+
+
+def learning_measured() -> str:
+    """Where the adapters of these tables were trained, and how far the product's own trainer is from that."""
+    found = result("learning")
+    adapters = sum(model["adapters"] for model in found["models"].values())
+    return (
+        f"{adapters:,} adapters on {', '.join(found['devices'])} (`make bench-learning`, {found['machine']['date']},"
+        f" commit {found['machine']['commit']}). {_beside_the_product(_learned(SMALL)['product'])}"
+    )
+
+
+def _beside_the_product(found: dict) -> str:
+    told = [
+        f"{part['mean']:+.3f} nats per token {name} (at most {part['largest']:.3f} on a stream)"
+        for name, part in found.items()
+    ]
+    streams = next(iter(found.values()))["streams"]
+    return f"Of {streams} of them the product's own trainer makes the held-out loss {' and '.join(told)}."
+
+
+def _learned(model: str) -> dict:
+    return result("learning")["models"][model]
+
+
+def _interval(part: dict) -> str:
+    return f"{part['more']:+.3f} ({part['low']:+.3f} .. {part['high']:+.3f})"
+
+
+def _counts(part: dict) -> str:
+    return f"{part['streams']} streams of {part['data_sets']} data sets, {part['exchanges']} exchanges held out"
+
+
 def recall_table(found: dict) -> str:
     """Recall of the evidence for each data set that was at hand, and ours more than each other at 3."""
     rows = []

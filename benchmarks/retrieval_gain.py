@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from common import RESULTS, machine, write_results
+from common import RESULTS, done_lines, end_last_line, machine, write_results
 from idletune.dialogue import Exchange
 from idletune.examples import labelled_example
 from idletune.model.base_model import BaseModel
@@ -30,7 +30,7 @@ from selection.cells import LONGEST, prompt_after, ranked_by_words
 from selection.gains import interval
 from selection.grid import BINS, OURS
 from selection.streams import DATA, split_stream
-from selection_quality import CELLS, LENGTH, done_lines, end_last_line
+from selection_quality import CELLS, LENGTH
 
 LINES = RESULTS / "retrieval_cells.jsonl"
 PARTS = (0, 2, 1, 3)  # quarters of each stream's held-out exchanges, every fourth in each

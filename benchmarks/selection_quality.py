@@ -14,7 +14,7 @@ import time
 from importlib.resources import files
 from pathlib import Path
 
-from common import RESULTS, machine, make_layers, write_results
+from common import RESULTS, done_lines, end_last_line, machine, make_layers, write_results
 from idletune.model.base_model import BaseModel
 from idletune.progress import Progress
 from selection.cells import LONGEST, Bench, Cell
@@ -29,29 +29,6 @@ CELLS = RESULTS / "selection_cells.jsonl"
 def done_cells() -> dict[str, dict]:
     """Results by the cell's key."""
     return {cell["key"]: cell for cell in done_lines(CELLS)}
-
-
-def done_lines(path: Path) -> list[dict]:
-    """The objects of a file of results, one a line; none where there is no file."""
-    if not path.is_file():
-        return []
-    found = [_parsed(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    return [each for each in found if each]
-
-
-def _parsed(line: str) -> dict | None:
-    """A line; None for one that a kill has cut."""
-    try:
-        return json.loads(line)
-    except ValueError:
-        return None
-
-
-def end_last_line(path: Path) -> None:
-    """End a line that a kill has cut, so that the next one stands for itself."""
-    if path.is_file() and (text := path.read_bytes()) and not text.endswith(b"\n"):
-        with open(path, "ab") as file:
-            file.write(b"\n")
 
 
 def run(cells: list[Cell], model_path: Path, data: Path, threads: int, seconds: float) -> None:

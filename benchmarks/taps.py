@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from common import RESULTS, machine, make_layers, write_results
+from common import RESULTS, done_lines, end_last_line, machine, make_layers, write_results
 from idletune.dialogue import Exchange
 from idletune.model.base_model import BaseModel
 from idletune.progress import Progress
@@ -32,7 +32,7 @@ from selection.cells import LONGEST, Bench, Cell
 from selection.gains import interval
 from selection.grid import OURS
 from selection.streams import BATCH, CACHE, DATA, REPLY_TOKENS, Stream, split_stream
-from selection_quality import LENGTH, done_lines, end_last_line
+from selection_quality import LENGTH
 
 LINES = RESULTS / "taps_cells.jsonl"
 STREAMS = ("ubuntu_irc/irc_04", "persona_chat/", "diasafety_safe/", "dolly/", "ubuntu_irc/irc_09", "persona_chat/+200")

@@ -48,17 +48,20 @@ def write_tiny_model(
     part_tensors=0,
     pieces=(),
     added=(),
+    space_prefix=True,
 ) -> Path:
     """Write the model; `types` maps a tensor's short name (attn_q) to a GGUF type name, `template` may be None;
     `further` names vectors beyond the architecture's own, with their sizes. With `part_tensors` the file is split into
     parts of so many tensors; the first one's path is returned. With `pieces` the tokenizer is SentencePiece's, of
-    these pieces beside the bytes; `added` are user-defined tokens."""
+    these pieces beside the bytes, behind a space by `space_prefix`; `added` are user-defined tokens."""
     rng, types, head_dim = np.random.default_rng(seed), types or {}, head_dim or hidden // heads
     alphabet = [f"<0x{byte:02X}>" for byte in range(256)] if pieces else byte_alphabet()
     vocabulary = [*SPECIAL, *alphabet, *(pieces or ["th"]), *added]
     writer = gguf.GGUFWriter(path, architecture, split_max_tensors=part_tensors)
     _write_metadata(writer, hidden, layers, heads, kv_heads, head_dim, feed_forward, vocabulary)
     (_write_sentencepiece if pieces else _write_byte_level)(writer, vocabulary, len(added))
+    if pieces:
+        writer.add_add_space_prefix(space_prefix)
     writer.add_add_bos_token(add_bos)
     # With a first token, as many files have it: one token begins and ends texts, turns end with another.
     writer.add_bos_token_id(0 if add_bos else 1)
@@ -141,4 +144,3 @@ def _write_sentencepiece(writer, vocabulary, added):
     writer.add_token_list(vocabulary)
     writer.add_token_scores([float(len(piece)) for piece in vocabulary])
     writer.add_token_types(kinds + [gguf.TokenType.NORMAL] * pieces + [gguf.TokenType.USER_DEFINED] * added)
-    writer.add_add_space_prefix(True)

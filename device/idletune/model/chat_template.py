@@ -168,11 +168,25 @@ class ChatTemplate:
         return labelled_example([*prompt, *reply], start=asked.start if asked and asked.start else len(prompt))
 
     def question_range(self, prompt: list[int], question: str) -> range | None:
-        """Positions of the question's own tokens in its prompt; None where it is cut, or merged with text beside."""
+        """Positions of the question's own tokens in its prompt; None where it is cut, or merged with text behind.
+
+        A first token that begins with the white space before the question counts as its own.
+        """
         before, _, _ = self._around
         part = self._tokenize_behind(before, self.safe(question))
         start = find_last(prompt, part)
+        if start is None and part and before[-1:].isspace():
+            start = self._find_spaced(prompt, part)
         return None if start is None else range(start, start + len(part))
+
+    def _find_spaced(self, tokens: list[int], part: list[int]) -> int | None:
+        """As `find_last`, for a part whose first token has taken up the white space before it."""
+        first = self._engine.piece(part[0]).strip()
+        for start in range(len(tokens) - len(part), -1, -1):
+            same = tokens[start + 1 : start + len(part)] == part[1:]
+            if same and first and self._engine.piece(tokens[start]).strip() == first:
+                return start
+        return None
 
 
 def _compiled(source: str, **texts: str) -> Callable[..., str]:

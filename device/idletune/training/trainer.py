@@ -68,7 +68,7 @@ class Trainer:
         self.examples, self.checkpoint, self.files, self.base = examples, checkpoint, files, base
         self.objective = objective
         self.frozen = None if trainable is None else ~trainable
-        self.sequences = self._plan()
+        self.sequences = planned_sequences(examples, settings, objective)
         cached = caches_activations and layers.lora.first > 0
         self.activation_cache = ActivationCache(layers, examples, settings.sequence_tokens) if cached else None
         self.optimizer = AdamW(self.lora.size, settings.weight_decay)
@@ -195,15 +195,6 @@ class Trainer:
             raise DamagedDataError(f"{self.checkpoint} is damaged; remove it and training starts afresh")
         return content
 
-    def _plan(self) -> list[list[int]]:
-        s, epoch, trained = self.settings, 0, self.objective.trained(len(self.examples))
-        sequences: list[list[int]] = []
-        while epoch < s.epochs or len(sequences) < s.min_steps * s.gradient_accumulation_steps:
-            order = np.random.default_rng([s.seed, epoch]).permutation(trained)
-            sequences += plan_sequences(self.examples, s.sequence_tokens, order, self.objective.rejected)
-            epoch += 1
-        return sequences
-
     def _sequence(self, sets: list[int]) -> PackedSequence:
         states = [self.activation_cache.of(i) for i in sets] if self.activation_cache else None
         return pack([self.examples[i] for i in sets], states)
@@ -285,6 +276,17 @@ class Trainer:
             digest.update(example.tokens.astype(np.int32).tobytes() + b"|")
             digest.update(example.labels.astype(np.int32).tobytes() + b"|")
         return digest.hexdigest()
+
+
+def planned_sequences(examples: list[Example], settings, objective: Objective = Objective()) -> list[list[int]]:
+    """Numbers of the examples in each packed sequence of a run, in the order in which it trains on them."""
+    sequences: list[list[int]] = []
+    epoch, trained = 0, objective.trained(len(examples))
+    while epoch < settings.epochs or len(sequences) < settings.min_steps * settings.gradient_accumulation_steps:
+        order = np.random.default_rng([settings.seed, epoch]).permutation(trained)
+        sequences += plan_sequences(examples, settings.sequence_tokens, order, objective.rejected)
+        epoch += 1
+    return sequences
 
 
 def evaluate(layers: Layers, examples: list[Example], sequence_tokens: int) -> tuple[float, int]:

@@ -61,6 +61,20 @@ def test_a_question_with_control_text_is_found_in_its_prompt(tiny):
     assert tiny.detokenize(prompt[found.start : found.stop]) == neutralize(question, tiny.engine.control_texts)
 
 
+@pytest.mark.parametrize("question", ["the thing is this", "the"])
+def test_a_question_that_takes_up_the_space_before_it_is_found(tmp_path, question):
+    """SentencePiece merges the space of "user: " with the first word."""
+    template = "{% for m in messages %}{{ m.role + ': ' + m.content + '\n' }}{% endfor %}assistant: "
+    pieces = [piece.replace(" ", "\u2581") for piece in (" ", "t", "h", "e", " t", "th", "the", " th", " the")]
+    path = write_tiny_model(tmp_path / "spaced.gguf", template=template, pieces=pieces, space_prefix=False)
+    with BaseModel(path, context_tokens=128, sequences=1) as model:
+        prompt = model.encode_prompt(conversation(question))
+        found = model.template.question_range(prompt, question)
+        assert find_last(prompt, model.tokenize(question)) is None and found is not None
+        assert model.detokenize(prompt[found.start : found.stop]) == f" {question}"
+        assert found.stop < len(prompt)
+
+
 def test_a_cut_example_keeps_its_response(tiny):
     example = tiny.encode_exchange("q " * 300, "yes", max_tokens=64)
     assert len(example.tokens) == 64 and (example.labels != IGNORE_INDEX).sum() == 4

@@ -1,0 +1,182 @@
+"""The experiments as lists of jobs: what an adapter is trained on, in which form, and what it is judged by.
+
+- as it comes: the product's settings on the answers that it kept, judged alone and behind what each way of retrieval
+  finds;
+- few-shot: a share of the answers train behind those that retrieval shows for them, in rows of 256 or 768 tokens;
+- forms: other adapters on the same answers;
+- taps: typed answers, choices of a simulated user, and a coin's (see benchmarks/taps.py).
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+import numpy as np
+from idletune.examples import Example
+from idletune.learning.few_shot import STREAM
+from idletune.settings import Settings
+from idletune.training.objective import Objective, TrainingData
+from idletune.training.trainer import planned_sequences
+
+from .examples_file import ExamplesFile
+from .streams import KEPT, TAPS
+
+SEEDS = 3
+LONGEST, LONG_ROWS = 256, 768
+WAYS = ("words", "embeddings", "fused")
+SHARES = ((0.5, LONGEST), (1.0, LONGEST), (0.0, LONG_ROWS), (0.5, LONG_ROWS), (1.0, LONG_ROWS))
+SYNTHESIS = ("paraphrases", "paraphrases, as many rows", "no paraphrases, more rows")
+RATE = Settings().learning_rate
+RANK_8 = {"rank": 8, "alpha": Settings().alpha / 2}
+FORMS: dict[str, dict] = {
+    "rank 8": RANK_8,
+    "upper quarter": {"top_share": 0.25},
+    "down alone": {"targets": "down"},
+    "A frozen": {},
+    "all layers, rank 8": {**RANK_8, "top_share": 1.0},
+    "attention as well": {"targets": "q,k,v,o,gate,up,down"},
+    "attention alone": {"targets": "q,k,v,o"},
+    "half the learning rate": {"learning_rate": RATE / 2},
+    "twice the learning rate": {"learning_rate": RATE * 2},
+    "rank 8, twice the rate": {**RANK_8, "learning_rate": RATE * 2},
+    "upper quarter, twice the rate": {"top_share": 0.25, "learning_rate": RATE * 2},
+    "down alone, twice the rate": {"targets": "down", "learning_rate": RATE * 2},
+    "A frozen, twice the rate": {"learning_rate": RATE * 2},
+}
+
+
+@dataclass
+class Job:
+    """One adapter. `judged` are the lists of examples whose losses are wanted, by name."""
+
+    experiment: str
+    stream: str
+    arm: str
+    seed: int
+    settings: Settings
+    examples: list[Example]
+    judged: dict[str, list[Example]]
+    objective: Objective = field(default_factory=Objective)
+
+    @property
+    def key(self) -> tuple[str, str, str, int]:
+        return self.experiment, self.stream, self.arm, self.seed
+
+
+class Arm(NamedTuple):
+    """How many answers are typed, how many tapped, and how taps are learned."""
+
+    typed: int
+    taps: int
+    preference: float = 0.0
+    weight: float = Settings().choice_weight
+    picks: str = "ROUGE-L"  # or "likelihood", or "coin"
+
+
+def _arms() -> dict[str, Arm]:
+    mixed, taps = Arm(16, 48), Arm(0, 96)
+    found = {"32 typed": Arm(32, 0), "16 typed": Arm(16, 0), "16 typed, 48 taps": mixed, "96 taps": taps}
+    for name, arm in (("16 typed, 48 taps", mixed), ("96 taps", taps)):
+        found[f"{name}, preference 0.25"] = arm._replace(preference=0.25)
+    found |= {"96 coins": taps._replace(picks="coin"), "16 typed, 48 coins": mixed._replace(picks="coin")}
+    found["96 coins, preference 0.25"] = taps._replace(picks="coin", preference=0.25)
+    for weight in (0.25, 1.0):
+        for preference in (0.0, 0.25):
+            told = f", preference {preference}" if preference else ""
+            arm = mixed._replace(weight=weight, preference=preference)
+            found[f"16 typed, 48 taps{told}, weight {weight:g}"] = arm
+    found["16 typed, 48 taps, preference 1"] = mixed._replace(preference=1.0)
+    for name, arm in (("16 typed, 48 taps", mixed), ("96 taps", taps)):
+        found[f"{name}, by likelihood"] = arm._replace(picks="likelihood")
+        found[f"{name}, preference 0.25, by likelihood"] = arm._replace(picks="likelihood", preference=0.25)
+    return found
+
+
+ARMS = _arms()
+
+
+def as_it_comes(file: ExamplesFile, streams: Sequence[str] = KEPT) -> Iterator[Job]:
+    for stream in streams:
+        judged = {"alone": file[f"{stream}|held_out"]}
+        judged |= {way: file[f"{stream}|held_out, {way}"] for way in WAYS if f"{stream}|held_out, {way}" in file}
+        for seed in range(SEEDS):
+            yield Job("kept", stream, "as it comes", seed, Settings(seed=seed), file[f"{stream}|kept"], judged)
+
+
+def few_shot(file: ExamplesFile, streams: Sequence[str] = KEPT) -> Iterator[Job]:
+    for stream in streams:
+        judged = {"alone": file[f"{stream}|held_out"], "words": file[f"{stream}|held_out, words"]}
+        for share, tokens in SHARES:
+            for seed in range(SEEDS):
+                settings = Settings(seed=seed, few_shot_share=share, sequence_tokens=tokens, example_tokens=tokens)
+                arm = f"share {share:g}, {tokens} tokens"
+                yield Job("kept", stream, arm, seed, settings, behind_others(file, stream, settings), judged)
+
+
+def behind_others(file: ExamplesFile, stream: str, settings: Settings) -> list[Example]:
+    """The kept answers, the settings' share of them behind others, drawn as learning/few_shot.py draws."""
+    tokens = settings.example_tokens
+    plain = file[f"{stream}|kept" if tokens == LONGEST else f"{stream}|kept, {tokens}"]
+    behind = file[f"{stream}|kept behind others, {tokens}"]
+    drawn = np.random.default_rng([settings.seed, STREAM]).random(len(plain)) < settings.few_shot_share
+    return [other if one else answer for answer, other, one in zip(plain, behind, drawn)]
+
+
+def forms(file: ExamplesFile, streams: Sequence[str] = KEPT) -> Iterator[Job]:
+    """Form after form: adapters of a form train together."""
+    for form, changes in FORMS.items():
+        for stream in streams:
+            judged = {"alone": file[f"{stream}|held_out"]}
+            for seed in range(SEEDS):
+                settings = replace(Settings(seed=seed), **changes)
+                yield Job("kept", stream, f"form: {form}", seed, settings, file[f"{stream}|kept"], judged)
+
+
+def paraphrases(file: ExamplesFile, streams: Sequence[str]) -> Iterator[Job]:
+    """The model's own paraphrases of the questions beside the answers: in as many passes, and in about as many rows as
+    without them; and the answers alone in as many rows as with them."""
+    for stream in streams:
+        kept, judged = file[f"{stream}|kept"], {"alone": file[f"{stream}|held_out"]}
+        reworded = kept + file[f"{stream}|paraphrases"]
+        for seed in range(SEEDS):
+            settings = Settings(seed=seed)
+            fewer, more = (len(planned_sequences(some, settings)) for some in (kept, reworded))
+            arms = {
+                "paraphrases": (reworded, settings),
+                "paraphrases, as many rows": (reworded, replace(settings, epochs=1, min_steps=fewer)),
+                "no paraphrases, more rows": (kept, replace(settings, min_steps=more)),
+            }
+            for arm, (examples, changed) in arms.items():
+                yield Job("kept", stream, arm, seed, changed, examples, judged)
+
+
+def taps(file: ExamplesFile, by_likelihood: dict[str, np.ndarray], streams: Sequence[str] = TAPS) -> Iterator[Job]:
+    """`by_likelihood`: bool (EXCHANGES,) for each stream, where that user picks what ROUGE-L's does not."""
+    for arm_name, arm in ARMS.items():
+        for stream in streams:
+            swapped = {
+                "ROUGE-L": np.zeros(len(file[f"{stream}|typed"]), bool),
+                "coin": np.random.default_rng(0).random(len(file[f"{stream}|typed"])) < 0.5,
+                "likelihood": by_likelihood[stream],
+            }[arm.picks]
+            for seed in range(SEEDS):
+                settings = Settings(seed=seed, preference=arm.preference, choice_weight=arm.weight)
+                data = tapped_data(file, stream, arm, swapped, seed)
+                examples, objective = data.within(settings.sequence_tokens, settings.preference)
+                judged = {"alone": file[f"{stream}|held_out"]}
+                yield Job("taps", stream, arm_name, seed, settings, examples, judged, objective)
+
+
+def tapped_data(file: ExamplesFile, stream: str, arm: Arm, swapped: np.ndarray, seed: int) -> TrainingData:
+    """Typed answers to the first exchanges, taps on the next ones, as the product trains on them; another seed, another
+    order of the exchanges. `swapped`: where the other reply is chosen than by ROUGE-L."""
+    typed = file[f"{stream}|typed"]
+    chosen, rejected = [
+        [file[f"{stream}|{name} {role}"] for name in ("first", "second")] for role in ("chosen", "rejected")
+    ]
+    order = np.random.default_rng(seed).permutation(len(typed)) if seed else np.arange(len(typed))
+    taps = order[arm.typed : arm.typed + arm.taps]
+    examples = [typed[i] for i in order[: arm.typed]] + [chosen[int(swapped[i])][i] for i in taps]
+    numbers = range(len(examples) - len(taps), len(examples))
+    others = {number: rejected[1 - int(swapped[i])][i] for number, i in zip(numbers, taps)}
+    return TrainingData(examples, dict.fromkeys(numbers, arm.weight), others)

@@ -1,0 +1,156 @@
+"""What the measured adapters come to: gains over the untouched base and differences, with 95 % intervals.
+
+Streams, and within each its seeds and its exchanges, are drawn anew (selection/gains.py).
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from selection.gains import interval
+
+from .experiments import ARMS, FORMS, SHARES, SYNTHESIS, WAYS
+from .streams import UNTOUCHED, data_set
+
+BASE, DEFAULT, TYPED = "base", "as it comes", "32 typed"
+
+
+class Cells:
+    """Losses (seeds, exchanges) by experiment, stream, arm and what they were judged by ("alone", "words", ...)."""
+
+    def __init__(self, lines: Iterable[dict]):
+        rows: dict[tuple, dict[int, list[float]]] = defaultdict(dict)
+        self.parameters: dict[str, int] = {}
+        for line in lines:
+            self.parameters[line["arm"]] = line.get("parameters", 0)
+            for way, losses in line["losses"].items():
+                rows[line["experiment"], line["stream"], line["arm"], way][line["seed"]] = losses
+        self._losses = {key: np.array([found[seed] for seed in sorted(found)]) for key, found in rows.items()}
+
+    def __contains__(self, key: tuple) -> bool:
+        return key in self._losses
+
+    def __getitem__(self, key: tuple) -> np.ndarray:
+        return self._losses[key]
+
+    def streams(self, experiment: str, *sides: tuple[str, str]) -> list[str]:
+        """Those that have every one of these (arm, way)."""
+        named = dict.fromkeys(stream for each, stream, *_ in self._losses if each == experiment)
+        return [s for s in named if all((experiment, s, *side) in self for side in sides)]
+
+    def difference(
+        self, experiment: str, first: tuple[str, str], second: tuple[str, str], streams: Sequence[str]
+    ) -> dict[str, float]:
+        """How much lower the first (arm, way) is than the second: mean and interval in nats per token."""
+        pairs = [[self[(experiment, stream, *side)] for side in (second, first)] for stream in streams]
+        more, low, high = interval([np.subtract(*_same_seeds(*pair)) for pair in pairs])
+        return {"more": round(more, 4), "low": round(low, 4), "high": round(high, 4)}
+
+
+def _same_seeds(one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """As many seeds of both; the base has one, which all are held against."""
+    count = min(len(side) for side in (one, other) if len(side) > 1) if max(len(one), len(other)) > 1 else 1
+    return one[:count], other[:count]
+
+
+def groups(streams: Sequence[str]) -> dict[str, list[str]]:
+    """All streams, those that nothing was chosen on, and each data set's."""
+    found = {"all": list(streams), "untouched": [stream for stream in streams if stream in UNTOUCHED]}
+    for stream in streams:
+        found.setdefault(data_set(stream), []).append(stream)
+    return {name: some for name, some in found.items() if some}
+
+
+def counted(cells: Cells, experiment: str, streams: Sequence[str], way: str = "alone") -> dict[str, int]:
+    exchanges = sum(cells[experiment, stream, BASE, way].shape[1] for stream in streams)
+    return {"streams": len(streams), "data_sets": len(set(map(data_set, streams))), "exchanges": exchanges}
+
+
+def retrieval(cells: Cells) -> dict:
+    """By group of streams and way: the gain over the base alone, without an adapter and with one, and how much more
+    that is than by embeddings."""
+    sides = [(arm, way) for arm in (BASE, DEFAULT) for way in ("alone", *WAYS)]
+    return {
+        name: counted(cells, "kept", streams)
+        | {
+            way: {
+                arm: {
+                    "gain": cells.difference("kept", (arm, way), (BASE, "alone"), streams),
+                    "than embeddings": cells.difference("kept", (arm, way), (arm, "embeddings"), streams),
+                }
+                for arm in (BASE, DEFAULT)
+            }
+            for way in ("alone", *WAYS)
+        }
+        for name, streams in groups(cells.streams("kept", *sides)).items()
+    }
+
+
+def against_default(cells: Cells, arms: Iterable[str], ways: Sequence[str]) -> dict:
+    """By group of streams and arm: how much more it gains than the product as it comes, by each way."""
+    found: dict[str, dict] = {}
+    for arm in arms:
+        sides = [(one, way) for one in (arm, DEFAULT) for way in ways]
+        for name, streams in groups(cells.streams("kept", *sides)).items():
+            found.setdefault(name, {})[arm] = counted(cells, "kept", streams) | {
+                way: cells.difference("kept", (arm, way), (DEFAULT, way), streams) for way in ways
+            }
+    return found
+
+
+def taps(cells: Cells) -> dict:
+    """By group of streams and arm: the gain over the base, and how much more that is than 32 typed answers'."""
+    found: dict[str, dict] = {}
+    for arm in ARMS:
+        sides = [(one, "alone") for one in (arm, TYPED)]
+        for name, streams in groups(cells.streams("taps", *sides)).items():
+            found.setdefault(name, {})[arm] = counted(cells, "taps", streams) | {
+                "gain": cells.difference("taps", (arm, "alone"), (BASE, "alone"), streams),
+                "than typed": cells.difference("taps", (arm, "alone"), (TYPED, "alone"), streams),
+            }
+    return found
+
+
+def forms(cells: Cells) -> dict:
+    """As `against_default`, and each form's parameters; what the default form gains over the base."""
+    arms = [f"form: {form}" for form in FORMS]
+    found = against_default(cells, arms, ("alone",))
+    sizes = {arm.removeprefix("form: "): cells.parameters.get(arm, 0) for arm in (DEFAULT, *arms)}
+    streams = cells.streams("kept", (BASE, "alone"), (DEFAULT, "alone"))
+    gain = cells.difference("kept", (DEFAULT, "alone"), (BASE, "alone"), streams) if streams else {}
+    return {"parameters": sizes, "gain": gain, "groups": found}
+
+
+def product(cells: Cells) -> dict:
+    """How far the held-out losses of adapters that the product's own trainer made are from those here, by stream: with
+    its products as they come (int8), and in float32."""
+    found: dict[str, dict] = {}
+    for name, arm in (("as it comes", DEFAULT), ("float32", f"{DEFAULT}, float32")):
+        streams = cells.streams("product", (arm, "alone"))
+        theirs = [cells["product", stream, arm, "alone"][0].mean() for stream in streams]
+        apart = np.subtract(theirs, [cells["kept", stream, DEFAULT, "alone"][0].mean() for stream in streams])
+        if streams:
+            largest = round(float(np.abs(apart).max()), 4)
+            found[name] = {"streams": len(streams), "mean": round(float(apart.mean()), 4), "largest": largest}
+    return found
+
+
+def figures(lines: list[dict]) -> dict:
+    """By model everything above."""
+    by_model: dict[str, list[dict]] = defaultdict(list)
+    for line in lines:
+        by_model[line["model"]].append(line)
+    found = {}
+    for model, some in by_model.items():
+        cells = Cells(some)
+        shares = [f"share {share:g}, {tokens} tokens" for share, tokens in SHARES]
+        found[model] = {
+            "adapters": sum(line["arm"] != BASE for line in some),
+            "product": product(cells),
+            "retrieval": retrieval(cells),
+            "few_shot": against_default(cells, shares, ("alone", "words")),
+            "forms": forms(cells),
+            "paraphrases": against_default(cells, SYNTHESIS, ("alone",)),
+            "taps": taps(cells),
+        }
+    return found
