@@ -10,7 +10,7 @@ COGGED := README.md docs/evidence.md docs/settings.md
 NAME = $(patsubst %.gguf,%,$(notdir $(MODEL:/=)))
 export IDLETUNE_MODEL ?= $(abspath $(BASE))
 
-.PHONY: help setup llama-cpp model model-gemma demo check test test-fleet bench-fleet format graphs docs page screenshots bench-page bench-demo bench-train bench-scale bench-scale-frozen bench-neighbours bench-int8-kills bench-adapter-forms bench-full-size bench-qvac bench-observe bench-retrieval bench-taps bench-learning bench-memory bench-first-token bench-rpc bench-http fuzz-http bench-selection bench-import bench-fuzz bench-faults attack bench-bridge fuzz-bridge results bench-latency test-android-userland artifacts bridge aar python-android push clean
+.PHONY: help setup llama-cpp model model-gemma demo check test test-fleet bench-fleet bench-fleet-simulation format graphs docs page screenshots bench-page bench-demo bench-train bench-scale bench-scale-frozen bench-neighbours bench-int8-kills bench-adapter-forms bench-full-size bench-qvac bench-observe bench-retrieval bench-taps bench-learning bench-memory bench-first-token bench-rpc bench-http fuzz-http bench-selection bench-import bench-fuzz bench-faults attack bench-bridge fuzz-bridge results bench-latency test-android-userland artifacts bridge aar python-android push clean
 
 help:  ## what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 24
@@ -58,8 +58,12 @@ test-fleet: setup $(VENV)-fleet/.fleet  ## fleets on Flower, in an environment o
 check-anywhere: setup $(VENV)/.test  ## the fast tests at other hours, in other zones and locales, without a home, as nobody
 	$(BIN)/python scripts/check_anywhere.py
 
-bench-fleet: setup $(VENV)-fleet/.fleet  ## what a fleet's adapter is worth to a new user, without and with noise: hours, cell by cell
-	$(VENV)-fleet/bin/python benchmarks/fleet_worth.py
+bench-fleet: setup $(VENV)/.test  ## what a fleet's adapter is worth to a new user, with noise, with a poisoned phone: minutes on a GPU, days without
+	$(BIN)/python benchmarks/fleet_worth.py --engine torch
+
+bench-fleet-simulation: setup $(VENV)-fleet/.fleet  ## one of its fleets through Flower's simulation engine, by the product's trainer
+	$(VENV)-fleet/bin/pip install --quiet "flwr[simulation]==1.42.*"
+	$(VENV)-fleet/bin/python benchmarks/fleets/simulation.py
 
 bench-demo: setup  ## the demo, its figures and transcript for the README
 	$(BIN)/python benchmarks/demo_story.py

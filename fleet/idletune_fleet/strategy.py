@@ -4,7 +4,6 @@ Clipping on the phone protects its user from the fleet. Clipping here, by Flower
 phone: a poisoned update moves the average by no more than its bound divided by the number of replies.
 """
 
-import math
 from collections.abc import Iterable
 from logging import INFO
 
@@ -14,6 +13,7 @@ from flwr.serverapp.strategy import DifferentialPrivacyServerSideFixedClipping, 
 from flwr.supercore import log
 from idletune.fleet.terms import Terms
 
+from .bounds import longest_update
 from .client_app import ARRAYS, EXAMPLES, LOSS, METRICS, B, record_of, values_of
 
 LEAST_PHONES = 2  # an average of one is that one's update
@@ -71,12 +71,6 @@ class FleetStrategy(DifferentialPrivacyServerSideFixedClipping):
             return False
         values = values_of(arrays)
         return values.shape == (self.size,) and values.dtype == np.float32 and bool(np.isfinite(values).all())
-
-
-def longest_update(terms: Terms, size: int) -> float:
-    """The norm that a clipped and noised update hardly ever exceeds: its noise is a sphere of radius z C sqrt(n)."""
-    noise = terms.noise_multiplier * math.sqrt(size)
-    return terms.clipping_norm * math.sqrt(1 + (1.1 * noise) ** 2)
 
 
 def _is_loss(metrics: object) -> bool:

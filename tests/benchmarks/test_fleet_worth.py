@@ -1,45 +1,188 @@
-"""The table of make bench-fleet: pairs of users, from a fleet and from nothing."""
+"""The rounds of make bench-fleet beside the product's, what a poisoned phone can do in them, and the table."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
-pytest.importorskip("flwr", reason="Flower is not installed: make test-fleet, or pip install 'idletune[fleet]'")
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 
-from fleet_worth import FleetCell, UserCell, plan, table  # noqa: E402
+from fleet_worth import Kept  # noqa: E402
+from fleets.cells import HOSTILE, OPPOSITE, FleetCell, batches, members, owns  # noqa: E402
+from fleets.models import opened_trainers  # noqa: E402
+from fleets.phones import ANSWERS, GIVEN, HELD_OUT, SETTINGS, Phone, Phones, divided  # noqa: E402
+from fleets.product import ProductEngine  # noqa: E402
+from fleets.report import table  # noqa: E402
+from fleets.rounds import Fleet, nothing, one_round, run  # noqa: E402
+from idletune.examples import labelled_example  # noqa: E402
+from idletune.fleet.shared import b_mask  # noqa: E402
+from idletune.fleet.update import make_update  # noqa: E402
+from idletune.formats.gguf_file import GgufFile  # noqa: E402
+from idletune.formats.model_shape import ModelShape  # noqa: E402
+from idletune.learning.cancellation import Cancellation  # noqa: E402
+from idletune.learning.trainers import Trainers  # noqa: E402
+
+CELL = FleetCell("irc", 4, rounds=1, form="small", clip=1.0)
 
 
-def user(number, held_out, fleet=None, own=8):
-    return {
-        "kind": "user",
-        "dataset": "irc",
-        "user": number,
-        "own": own,
-        "seed": 0,
-        "fleet": fleet,
-        "held_out": held_out,
-    }
+def example(number, length=12):
+    tokens = np.random.default_rng(number).integers(3, 60, length).tolist()
+    return labelled_example(tokens, 6)
 
 
-def test_only_users_measured_both_ways_are_compared():
-    cells = [user(0, 4.0), user(1, 5.0), user(0, 3.8, "f"), user(1, 4.9, "f"), user(2, 1.0, "f"), user(0, 9.0, own=32)]
-    (row,) = table([*cells, {"kind": "fleet"}])
-    assert row["users"] == 2 and row["difference"] == pytest.approx(-0.15)
-    assert (row["from_fleet"], row["from_nothing"]) == (4.35, 4.5)
+def make_phones(count=6):
+    def phone(at):
+        parts = (ANSWERS + HELD_OUT, ANSWERS, GIVEN)
+        return Phone(*([example(1000 * at + 100 * part + i) for i in range(n)] for part, n in enumerate(parts)))
+
+    return Phones({"irc": [phone(at) for at in range(count)]}, [example(9)])
 
 
-def test_each_fleet_is_planned_before_its_users_and_no_cell_twice():
-    seen = set()
-    for cell in plan(("ubuntu_irc", "persona_chat")):
-        assert cell.key not in seen or isinstance(cell, FleetCell)
-        if isinstance(cell, UserCell) and cell.fleet:
-            assert cell.fleet.key in seen
-        seen.add(cell.key)
+class Adding:
+    """An engine whose training adds 0.01 times a row's number, and whose loss is a row's sum: all is then worse."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, sign=1.0):
+        self.sign = sign
+
+    def train(self, lora, rows, examples, settings, seeds, trainable):
+        step = 0.01 * torch.arange(1, len(rows) + 1)[:, None]
+        return rows + step * (1 if trainable is None else torch.from_numpy(trainable))
+
+    def losses(self, lora, rows, examples):
+        return self.sign * rows.sum(dim=1, dtype=torch.float64).numpy()
 
 
-def test_replies_of_a_shorter_fleet_serve_a_longer_one_without_noise_alone(tmp_path, monkeypatch):
-    monkeypatch.setattr("fleet_worth.ADAPTERS", tmp_path)
-    assert FleetCell("irc", 8, rounds=1).folder == FleetCell("irc", 8).folder
-    assert FleetCell("irc", 8, 8.0, rounds=1).folder != FleetCell("irc", 8, 8.0).folder
+@pytest.fixture
+def shape(tiny_path):
+    return ModelShape.of(GgufFile(tiny_path))
+
+
+def after_a_round(shape, engine, **changed):
+    fleet = Fleet(replace(CELL, **changed), make_phones().of["irc"], shape, torch.device("cpu"))
+    one_round(engine, [fleet])
+    return fleet
+
+
+def test_the_next_shared_adapter_is_the_mean_of_the_clipped_changes(shape):
+    fleet = after_a_round(shape, Adding(-1.0), clip=100.0)
+    assert fleet.b == pytest.approx(0.01 * np.mean([1, 2, 3, 4]))
+    bound = 0.02 * fleet.b.numel() ** 0.5
+    assert after_a_round(shape, Adding(-1.0), clip=bound).b == pytest.approx(0.01 * np.mean([1, 2, 2, 2]), rel=1e-4)
+
+
+def test_a_phone_whose_own_answers_gain_nothing_sends_no_change(shape):
+    fleet = after_a_round(shape, Adding(1.0))
+    assert fleet.helped == 0 and not fleet.b.any()
+
+
+@pytest.mark.parametrize(("poison", "sign"), [(OPPOSITE, -1), (HOSTILE, 1)])
+def test_a_poisoned_phone_moves_the_average_by_its_bound_and_no_more(shape, poison, sign):
+    fleet = after_a_round(shape, Adding(1.0), poison=poison, clip=0.5)
+    assert fleet.b.norm() == pytest.approx(0.5 / 4, rel=1e-4) and (sign * fleet.b > 0).all()
+    median = after_a_round(shape, Adding(-1.0), poison=poison, clip=1e6, median=True)
+    # Steps of 0.1, 0.02, 0.03 and 0.04 are clipped at their median, 0.035.
+    assert median.b == pytest.approx((sign * 0.035 + 0.02 + 0.03 + 0.035) / 4, rel=1e-3)
+
+
+def test_noise_is_of_the_clipping_norm_and_divided_by_the_phones(shape):
+    fleet = after_a_round(shape, Adding(1.0), epsilon=8.0, clip=2.0)
+    z = fleet.terms.noise_multiplier
+    assert fleet.b.std() == pytest.approx(2.0 * z / 2, rel=0.2)  # of four phones
+    averaged = replace(CELL, epsilon=8.0, of_average=True).terms.noise_multiplier
+    assert averaged == pytest.approx(z / 2)
+
+
+@pytest.mark.slow
+def test_a_phones_round_is_the_products(tiny_path):
+    with opened_trainers(tiny_path, SETTINGS) as found:
+        engine = ProductEngine(found, "float32")
+        fleet = Fleet(replace(CELL, clip=100.0), make_phones().of["irc"], engine.shape, engine.device)
+        trainers = Trainers(
+            engine.trainers.adapters,
+            engine.trainers.model,
+            replace(fleet.terms.settings(SETTINGS), matmul_dtype="float32"),
+        )
+        changes = [
+            make_update(trainers, fleet.terms, fleet.b.numpy(), *divided(phone.answers[:GIVEN]), Cancellation())
+            for phone in fleet.phones
+        ]
+        one_round(engine, [fleet])
+        assert any(change.any() for change in changes)
+        assert fleet.b == pytest.approx(np.mean(changes, axis=0), abs=1e-7)
+        a = ~b_mask(fleet.lora)
+        assert (fleet.row.numpy()[a] == fleet.terms.lora(engine.shape).flat[a]).all()
+
+
+def test_a_fifth_judges():
+    training, judging = divided([example(i) for i in range(8)])
+    assert len(training) == 6 and len(judging) == 2
+    assert [len(part) for part in divided([example(i) for i in range(32)])] == [26, 6]
+
+
+def test_nobody_is_in_the_fleet_and_outside(shape):
+    for seed in range(3):
+        inside, outside = members(replace(CELL, dataset="ubuntu_irc", phones=12, seed=seed), 16)
+        assert len(inside) == 12 and len(outside) == 4 and not set(inside) & set(outside)
+    assert members(replace(CELL, phones=4), 43)[1] == members(replace(CELL, phones=8), 43)[1]
+
+
+def test_phones_are_read_as_they_were_written(tmp_path):
+    phones = make_phones(2)
+    phones.save(tmp_path / "phones.npz")
+    found = Phones.load(tmp_path / "phones.npz")
+    assert list(found.of) == ["irc"] and len(found.of["irc"]) == 2
+    for one, other in zip(phones.of["irc"], found.of["irc"]):
+        for part in vars(one):
+            for a, b in zip(getattr(one, part), getattr(other, part), strict=True):
+                assert (a.tokens == b.tokens).all() and (a.labels == b.labels).all()
+    assert (found.probe[0].tokens == phones.probe[0].tokens).all()
+
+
+def test_no_fleet_is_planned_twice():
+    cells = [cell for batch in batches() for cell in batch]
+    assert len({cell.key for cell in cells}) == len(cells)
+    assert {cell.seed for cell in cells} == {0, 1, 2}
+
+
+def test_records_of_a_run_are_compared_user_by_user(shape, tmp_path):
+    kept, phones = Kept(tmp_path / "cells.jsonl"), make_phones(10)
+    cells = [replace(CELL, seed=seed) for seed in (0, 1)]
+    for record in (*nothing(Adding(-1.0), phones, shape, cells), *run(Adding(-1.0), phones, shape, cells)):
+        kept.add(record)
+        kept.add(record)  # a record counts once
+    assert all(kept.has(cell) for cell in cells)
+    rows = table(Kept(kept.path).records)
+    assert [row["own"] for row in rows] == list(owns(CELL, 1)) == [0, 8]
+    assert all(row["cells"] == 12 for row in rows)  # six outside of each of two fleets
+
+
+def test_only_users_measured_both_ways_count_and_the_gate_leaves_out_what_does_not_help():
+    fleet = {"kind": "fleet", "key": "f", "round": 1, "dataset": "irc", "phones": 8, "probe": 4.0}
+    named = {"epsilon": 0.0, "of_average": False, "form": "whole", "clip": 5.0, "poison": "", "median": False}
+    fleet |= {**named, "learning_rate": 1.6e-3, "epochs": 1}
+
+    def user(number, held_out, judged, of=None):
+        key = f"irc|{number}|8|0|{of or 'nothing'}"
+        told = {
+            "kind": "user",
+            "dataset": "irc",
+            "user": number,
+            "own": 8,
+            "seed": 0,
+            "fleet": of,
+            "round": int(bool(of)),
+        }
+        return {**told, "key": key, "started": 9.0, "held_out": held_out, "judged": judged}
+
+    alone = [user(0, 4.0, 5.0), user(1, 5.0, 5.0)]
+    from_fleet = [user(0, 3.8, 4.0, "f"), user(1, 5.4, 5.1, "f"), user(2, 1.0, 1.0, "f")]
+    (row,) = table([{"kind": "base", "key": "base", "probe": 4.0}, fleet, *alone, *from_fleet])
+    assert row["users"] == 2 and row["taken"] == 0.5
+    assert row["difference"] == pytest.approx(0.1) and row["as_gated"] == pytest.approx(-0.1)
+    (row,) = table([{"kind": "base", "key": "base", "probe": 3.9}, fleet, *alone, *from_fleet])
+    assert row["taken"] == 0 and row["as_gated"] == 0  # general text became less likely

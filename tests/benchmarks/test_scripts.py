@@ -7,14 +7,11 @@ from pathlib import Path
 import pytest
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-EXTRAS = {"fleet_worth": "flwr"}  # what an environment of its own has: make bench-fleet
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in BENCHMARKS.glob("*.py")))
 @pytest.mark.slow
 def test_a_benchmark_loads(name, monkeypatch):
-    if name in EXTRAS:
-        pytest.importorskip(EXTRAS[name])
     monkeypatch.setattr(sys, "path", [str(BENCHMARKS), *sys.path])
     spec = importlib.util.spec_from_file_location(f"benchmark_{name}", BENCHMARKS / f"{name}.py")
     module = importlib.util.module_from_spec(spec)

@@ -64,12 +64,12 @@ class Trainers:
     def trainer_of(self, lora: Lora, examples: list[Example], trainable: np.ndarray | None = None) -> Trainer:
         """A trainer of another adapter than training starts from, without a checkpoint. UsageError as in `trainer`.
 
-        Its int8 weights take memory: the files in the home are those of the home's own adapter.
+        Its int8 weights are those in the home's files where all that it needs are there; else they take memory.
         """
         tokens = sum(len(example.tokens) for example in examples)
-        plan = plan_within_budget(lora, self.settings, int8=self._int8(), mapped=False, cached_tokens=tokens)
+        plan, mapped = self._mapped_plan(lora, tokens, makes=False)
         return Trainer(
-            self._layers(lora, plan),
+            self._layers(lora, plan, mapped),
             examples,
             self._settings(plan),
             base=self.model.sha256,
@@ -103,9 +103,10 @@ class Trainers:
             return start.version
         return self.adapters.newest_adopted() if self._has_start_of_an_earlier_version() else None
 
-    def plan(self, lora: Lora, cached_tokens: int = 0, form: str = "") -> MemoryPlan:
-        """UsageError when the memory budget is too small."""
-        allowed = {"int8": self._int8(), "mapped": self._can_keep(lora)}
+    def plan(self, lora: Lora, cached_tokens: int = 0, form: str = "", makes: bool = True) -> MemoryPlan:
+        """UsageError when the memory budget is too small. Without `makes` no int8 files are missing."""
+        mapped = self._can_keep(lora) and (makes or not self._int8_files(lora).missing())
+        allowed = {"int8": self._int8(), "mapped": mapped}
         return plan_within_budget(lora, self.settings, **allowed, cached_tokens=cached_tokens, form=form)
 
     def prepare(self, bars: Bars, check: Callable[[], None]) -> None:
@@ -127,16 +128,19 @@ class Trainers:
         except OSError:
             self._drop_files()
 
-    def _mapped_plan(self, lora: Lora, cached_tokens: int, form: str) -> tuple[MemoryPlan, MappedInt8 | None]:
-        """The plan, and the mapped files if it counts on them; where they cannot be had it is another plan."""
-        plan = self.plan(lora, cached_tokens, form)
+    def _mapped_plan(
+        self, lora: Lora, cached_tokens: int, form: str = "", makes: bool = True
+    ) -> tuple[MemoryPlan, MappedInt8 | None]:
+        """The plan, and the mapped files if it counts on them; where they cannot be had it is another plan. Missing
+        files are made, or with `makes` false not counted on."""
+        plan = self.plan(lora, cached_tokens, form, makes)
         if not plan.mapped:
             return plan, None
         try:
             return plan, self._int8_files(lora).map()
         except OSError:
             self._drop_files()
-            return self.plan(lora, cached_tokens, form), None
+            return self.plan(lora, cached_tokens, form, makes), None
 
     def _int8(self) -> bool:
         return use_int8(self.settings.matmul_dtype, self.settings.threads)

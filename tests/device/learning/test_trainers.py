@@ -8,6 +8,7 @@ from idletune.learning.trainers import Trainers
 from idletune.progress import no_bars
 from idletune.state.home import QUANTIZED, erase, stored_bytes
 from idletune.training.int8_files import TOGETHER, Int8Files
+from idletune.training.lora import Lora
 from idletune.training.objective import TrainingData
 from loop import SETTINGS, open_tiny_runtime
 
@@ -39,6 +40,19 @@ def test_files_are_made_once_counted_and_removed_by_the_setting(runtime):
     without = trainers(runtime, int8_files=False)
     without.prepare(no_bars, no_check)
     assert stored_bytes(home) == 0 and not without.plan(without.new_lora()).mapped
+
+
+def test_a_fleets_adapter_trains_from_them_where_all_that_it_needs_are_there(runtime):
+    made, home = trainers(runtime), runtime.store.home
+    examples = [runtime.model.encode_exchange("a question", "an answer")]
+    top = Lora.from_settings(made.shape, replace(INT8, top_share=0.5))
+    every = Lora.from_settings(made.shape, replace(INT8, top_share=1.0))
+    assert "the frozen layers" not in made.trainer_of(top, examples).layers.arithmetic and stored_bytes(home) == 0
+    trainers(runtime, top_share=0.5).prepare(no_bars, no_check)
+    stored = stored_bytes(home)
+    assert "the frozen layers" in made.trainer_of(top, examples).layers.arithmetic
+    assert "the frozen layers" not in made.trainer_of(every, examples).layers.arithmetic  # the lower ones lack a side
+    assert stored_bytes(home) == stored
 
 
 def test_making_them_can_be_stopped_before_the_last(runtime):
