@@ -93,10 +93,11 @@ def batches(datasets: tuple[str, ...] = DATASETS, seeds: tuple[int, ...] = (0, 1
         ]
 
     poisons = [{"poison": OPPOSITE}, {"poison": HOSTILE}]
-    private = [{"form": "small", "clip": 0.3, "epsilon": e, "rounds": r} for e in (8.0, 2.0) for r in TOLD]
+    small = {"form": "small", "clip": 10.0, "learning_rate": 0.3}
+    private = [{**small, "epsilon": e, "rounds": r} for e in (8.0, 2.0) for r in TOLD]
     yield every({}, phones=(8, 4, "most"))
     yield every(*({**one, "clip": clip} for one in poisons for clip in (5.0, 1.0)), {"clip": 1.0})
-    yield every({"form": "small"}, *({**one, "of_average": True} for one in private), phones=(8, "most"))
+    yield every(small, *({**one, "of_average": True} for one in private), phones=(8, "most"))
     yield every(*({**one, "median": True} for one in (*poisons, {})))
     yield every(*({"epsilon": e, "rounds": 1, "clip": 1.0} for e in (8.0, 2.0)))
     yield every(*private, phones=(8, "most"))

@@ -15,7 +15,7 @@ from idletune.fleet.privacy import noised
 from idletune.fleet.shared import b_mask
 from idletune.formats.model_shape import ModelShape
 from idletune.settings import Settings
-from idletune.training.lora import Lora
+from idletune.training.lora import Lora, widened
 from idletune_fleet.bounds import longest_update
 
 from .cells import HOSTILE, OPPOSITE, FleetCell, UserCell, members, owns
@@ -69,6 +69,14 @@ class Fleet:
     @property
     def b(self) -> torch.Tensor:
         return self.row[self.places]
+
+    def start(self) -> torch.Tensor:
+        """Where a user outside starts from, in the form that personal training has: float32 (n,)."""
+        if self.cell.form == "whole":
+            return self.row
+        lora = self.terms.lora(self.lora.shape)
+        lora.flat[...] = self.row.cpu().numpy()
+        return torch.tensor(widened(lora, SETTINGS).flat, device=self.row.device)
 
     def training(self) -> list[list[Example]]:
         """The answers that each phone trains on; a poisoned one may have others."""
@@ -145,7 +153,7 @@ def tell(
     engine: Engine, phones: Phones, fleets: list[Fleet], number: int, wanted: Wanted = everybody
 ) -> Iterator[dict]:
     """Records of the users of fleets of one kind after a round, and of the fleets."""
-    rows = {fleet.cell: fleet.row for fleet in fleets}
+    rows, lora = {fleet.cell: fleet.start() for fleet in fleets}, Lora.from_settings(fleets[0].lora.shape, SETTINGS)
     for own in (0, 8, 32):
         cells = [
             cell
@@ -155,8 +163,8 @@ def tell(
             if wanted(cell := UserCell(fleet.cell.dataset, user, own, fleet.cell.seed, fleet.cell, number))
         ]
         if cells:
-            yield from users(engine, phones, fleets[0].lora, torch.stack([rows[cell.fleet] for cell in cells]), cells)
-    probes = engine.losses(fleets[0].lora, torch.stack(list(rows.values())), [phones.probe] * len(fleets))
+            yield from users(engine, phones, lora, torch.stack([rows[cell.fleet] for cell in cells]), cells)
+    probes = engine.losses(lora, torch.stack(list(rows.values())), [phones.probe] * len(fleets))
     for fleet, probe in zip(fleets, probes):  # after its users: a fleet that is told is whole
         told = {"norm": float(fleet.b.norm()), "change": fleet.change, "helped": fleet.helped}
         named = {"kind": "fleet", "key": fleet.cell.key, "round": number, **asdict(fleet.cell)}

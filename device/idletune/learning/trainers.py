@@ -19,7 +19,7 @@ from ..training.budget import plan_within_budget
 from ..training.int8 import use_int8
 from ..training.int8_files import Int8Files, MappedInt8
 from ..training.layers import Layers
-from ..training.lora import Lora, read_adapter
+from ..training.lora import Lora, read_adapter, widened
 from ..training.objective import TrainingData
 from ..training.plan import MemoryPlan
 from ..training.trainer import Trainer, evaluate
@@ -88,10 +88,11 @@ class Trainers:
         return total / max(1, count)
 
     def new_lora(self) -> Lora:
-        """Where training starts: an earlier adapter in its own form, or one without effect in the settings' form."""
+        """Where training starts: an earlier adapter, or one without effect. It has the settings' form, or its own where
+        that has ranks or modules beyond it."""
         start = self._start()
         if start is not None:
-            return self._read(start)
+            return widened(self._read(start), self.settings)
         if self._has_start_of_an_earlier_version():
             return read_adapter(self.home / ADOPTED, self.shape)
         return Lora.from_settings(self.shape, self.settings)

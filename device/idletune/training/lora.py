@@ -130,6 +130,22 @@ class Lora:
         return found
 
 
+def widened(lora: Lora, settings: Settings) -> Lora:
+    """The same update in the form that the settings ask for: further ranks and modules have no effect until they are
+    trained. The adapter itself where it has that form, or ranks or modules beyond it."""
+    wide = Lora.from_settings(lora.shape, settings)
+    beyond = any(own.keys() - views.keys() for own, views in zip(lora.layers, wide.layers))
+    if lora.rank > wide.rank or beyond or lora.size == wide.size:
+        return lora
+    for own, views in zip(lora.layers, wide.layers):
+        for name, view in own.items():
+            if name.endswith("lora_a"):
+                views[name][: lora.rank] = view
+            else:
+                views[name][:, : lora.rank] = view * np.float32(lora.scale / wide.scale)
+    return wide
+
+
 def dropout_mask(lora: Lora, rate: float, seed: list[int]) -> np.ndarray | None:
     """Dropout factors for every parameter, of the inputs of the adapter with probability `rate`; None where it is 0.
 

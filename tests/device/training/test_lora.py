@@ -1,10 +1,11 @@
+import numpy as np
 import pytest
 from idletune.errors import DamagedDataError, UsageError
 from idletune.formats.gguf_file import GgufFile
 from idletune.formats.gguf_writer import write_gguf
 from idletune.formats.model_shape import ModelShape
 from idletune.settings import Settings
-from idletune.training.lora import Lora, read_adapter
+from idletune.training.lora import Lora, read_adapter, widened
 from tiny_model import write_tiny_model
 
 
@@ -42,6 +43,38 @@ def test_an_adapter_file_reads_back(shape, tmp_path):
     back = read_adapter(tmp_path / "a.gguf", shape)
     assert (back.targets, back.rank, back.alpha) == ("q,k,down", 4, 12.0)
     assert back.flat.tobytes() == lora.flat.tobytes()
+
+
+def updates(lora):
+    """The update of each module that has one, by layer and name."""
+    found = {}
+    for number, views in enumerate(lora.layers):
+        for name in {name.rpartition(".")[0] for name in views}:
+            update = lora.scale * views[f"{name}.lora_b"] @ views[f"{name}.lora_a"]
+            if update.any():
+                found[number, name] = update
+    return found
+
+
+def test_a_small_adapter_is_the_same_update_in_a_wider_form(shape):
+    settings = Settings(rank=4, alpha=32.0, targets="gate,down", top_share=1.0)
+    small = Lora(shape, "down", 1, 2.0, top_layers=1).initialize(5)
+    small.flat[...] = np.random.default_rng(0).standard_normal(small.size)
+    wide = widened(small, settings)
+    assert (wide.rank, wide.targets, wide.first) == (4, "gate,down", 0)
+    assert updates(wide).keys() == updates(small).keys() == {(1, "ffn_down")}
+    assert updates(wide)[1, "ffn_down"] == pytest.approx(updates(small)[1, "ffn_down"], rel=1e-5)
+    fresh = Lora.from_settings(shape, settings)
+    assert (
+        wide.layers[0]["ffn_down.lora_a"] == fresh.layers[0]["ffn_down.lora_a"]
+    ).all()  # there is something to train
+
+
+@pytest.mark.parametrize("changed", [{"rank": 2}, {"targets": "gate"}, {"top_share": 0.5}, {}])
+def test_an_adapter_that_a_form_does_not_hold_or_that_has_it_stays_as_it_is(shape, changed):
+    lora = Lora(shape, "down", 4, 8.0).initialize(1)
+    form = {"rank": 4, "alpha": 16.0, "targets": "down", "top_share": 1.0}
+    assert widened(lora, Settings(**{**form, **changed})) is lora
 
 
 def test_an_adapter_of_another_base_is_refused(shape, tmp_path):
