@@ -52,7 +52,7 @@ def _row(named: dict, members: list[tuple[dict, dict, dict]], probe: float) -> d
     row["probe_rise"] = np.mean([fleet["probe"] / probe - 1 for fleet, _, _ in members])
     if named["own"] == 0:
         row["hostile"] = np.mean([user["hostile"] - alone["hostile"] for _, user, alone in members])
-    return {name: round(float(value), 4) if isinstance(value, np.floating) else value for name, value in row.items()}
+    return {name: round(float(value), 4) if isinstance(value, float) else value for name, value in row.items()}
 
 
 def draw(rows: list[dict], path: Path) -> None:
