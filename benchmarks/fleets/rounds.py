@@ -16,7 +16,7 @@ from idletune.fleet.shared import b_mask
 from idletune.formats.model_shape import ModelShape
 from idletune.settings import Settings
 from idletune.training.lora import Lora, widened
-from idletune_fleet.bounds import longest_update
+from idletune_fleet.bounds import longest_update, median_norm
 
 from .cells import HOSTILE, OPPOSITE, FleetCell, UserCell, members, owns
 from .phones import GIVEN, SETTINGS, Phone, Phones, divided
@@ -98,7 +98,7 @@ class Fleet:
             sent[0] = changes[0] * (-LONGER if self.cell.poison == OPPOSITE else LONGER)
         bound = longest_update(self.terms, sent.shape[1])
         if self.cell.median:
-            bound = min(bound, median_norm(sent))
+            bound = min(bound, median_norm(sent.norm(dim=1).tolist()) or bound)
         self.row[self.places] += clip(sent, bound).mean(dim=0)
 
     def _hidden(self, changes: torch.Tensor) -> torch.Tensor:
@@ -113,12 +113,6 @@ class Fleet:
 def clip(changes: torch.Tensor, bound: float) -> torch.Tensor:
     """Each (phones, m) scaled to a norm of at most `bound`, as fleet.privacy.clipped does it."""
     return changes * (bound / changes.norm(dim=1, keepdim=True).clamp(min=1e-12)).clamp(max=1)
-
-
-def median_norm(changes: torch.Tensor) -> float:
-    """The median of the norms of changes that are none; 0 for none."""
-    norms = changes.norm(dim=1).cpu().numpy()
-    return float(np.median(norms[norms > 0])) if norms.any() else 0.0
 
 
 def one_round(engine: Engine, fleets: list[Fleet]) -> None:

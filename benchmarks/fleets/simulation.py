@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import time
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -33,6 +34,8 @@ from idletune_fleet.client_app import ARRAYS, EXAMPLES, METRICS, record_of, valu
 from idletune_fleet.strategy import FleetStrategy  # noqa: E402
 
 MODEL, PHONES, FOUND = "IDLETUNE_MODEL", "IDLETUNE_FLEET_PHONES", "IDLETUNE_FLEET_FOUND"  # what Ray's processes know
+FLOAT32 = replace(SETTINGS, matmul_dtype="float32")  # what the engines' numbers are compared in
+QUIET = {"FLWR_TELEMETRY_ENABLED": "0", "RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(Path(__file__).parents[1])}
 client, server = ClientApp(), ServerApp()
 
 
@@ -46,8 +49,8 @@ def train(message: Message, context: Context) -> Message:
     """A phone's round, as device/idletune/fleet/update.py makes it of a home's answers."""
     number = members(QUICK, len(phones().of[QUICK.dataset]))[0][int(context.node_config["partition-id"])]
     shared = values_of(message.content[ARRAYS])
-    with opened_trainers(Path(os.environ[MODEL]), SETTINGS) as found:
-        trainers = Trainers(found.adapters, found.model, QUICK.terms.settings(SETTINGS))
+    with opened_trainers(Path(os.environ[MODEL]), FLOAT32) as found:
+        trainers = Trainers(found.adapters, found.model, QUICK.terms.settings(FLOAT32))
         answers = divided(phones().of[QUICK.dataset][number].answers[:GIVEN])
         change = make_update(trainers, QUICK.terms, shared, *answers, Cancellation())
     values = shared + noised(change, QUICK.terms.noise_multiplier * QUICK.terms.clipping_norm)
@@ -57,7 +60,7 @@ def train(message: Message, context: Context) -> Message:
 
 @server.main()
 def main(grid: Grid, context: Context) -> None:
-    with opened_trainers(Path(os.environ[MODEL]), SETTINGS) as trainers:
+    with opened_trainers(Path(os.environ[MODEL]), FLOAT32) as trainers:
         first = b_of(QUICK.terms.lora(trainers.shape))
     strategy, start = FleetStrategy(QUICK.terms, len(first)), time.monotonic()
     found = strategy.start(grid, record_of(first), num_rounds=QUICK.rounds, timeout=3600)
@@ -67,7 +70,7 @@ def main(grid: Grid, context: Context) -> None:
 
 def told(b: np.ndarray) -> dict:
     """The length of the shared B, and the held-out loss of users outside with it."""
-    with opened_trainers(Path(os.environ[MODEL]), SETTINGS) as trainers:
+    with opened_trainers(Path(os.environ[MODEL]), FLOAT32) as trainers:
         lora = QUICK.terms.lora(trainers.shape)
         use_b(lora, b)
         outside = {n: phones().of[QUICK.dataset][n].held_out for n in members(QUICK, 16)[1][:2]}
@@ -75,13 +78,20 @@ def told(b: np.ndarray) -> dict:
     return {"norm": float(np.linalg.norm(b)), "started": {n: total / count for n, (total, count) in losses.items()}}
 
 
-if __name__ == "__main__":
+def start() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--phones", type=Path, default=Path(".cache/fleet_phones.npz"))
     parser.add_argument("--model", type=Path, default=Path(".cache/models/smollm2-135m-instruct-q4_1.gguf"))
     arguments = parser.parse_args()
     found = Path(".cache/fleet_simulated.npy").absolute()
-    os.environ |= {PHONES: str(arguments.phones.absolute()), MODEL: str(arguments.model.absolute()), FOUND: str(found)}
+    named = {PHONES: arguments.phones, MODEL: arguments.model, FOUND: found}
+    os.environ.update(QUIET | {name: str(path.absolute()) for name, path in named.items()})
     resources = {"client_resources": {"num_cpus": 1, "num_gpus": 0.0}, "init_args": {"num_cpus": 1}}
     run_simulation(server, client, QUICK.phones, backend_config=resources)
     print(json.dumps(told(np.load(found))))
+
+
+if __name__ == "__main__":
+    from fleets import simulation  # Ray's processes import it by this name
+
+    simulation.start()

@@ -1,7 +1,8 @@
 """FedAvg over B, by Flower, behind checks: no reply weighs more than another, none is longer than noise allows.
 
 Clipping on the phone protects its user from the fleet. Clipping here, by Flower's wrapper, protects the fleet from a
-phone: a poisoned update moves the average by no more than its bound divided by the number of replies.
+phone: a poisoned update moves the average by no more than its bound divided by the number of replies. The bound is the
+terms' or, where that is lower, the median length of the round's changes, which no minority of phones can raise.
 """
 
 from collections.abc import Iterable
@@ -13,7 +14,7 @@ from flwr.serverapp.strategy import DifferentialPrivacyServerSideFixedClipping, 
 from flwr.supercore import log
 from idletune.fleet.terms import Terms
 
-from .bounds import longest_update
+from .bounds import longest_update, median_norm
 from .client_app import ARRAYS, EXAMPLES, LOSS, METRICS, B, record_of, values_of
 
 LEAST_PHONES = 2  # an average of one is that one's update
@@ -44,6 +45,7 @@ class FleetStrategy(DifferentialPrivacyServerSideFixedClipping):
             self.replies.append(0)
             return None, None
         self.replies.append(len(sound))
+        self.clipping_norm = self._bound(sound)
         for reply in sound:
             self._change_something(reply)
         return super().aggregate_train(server_round, sound)
@@ -52,6 +54,12 @@ class FleetStrategy(DifferentialPrivacyServerSideFixedClipping):
         """The mean of the losses that are told."""
         sound = [reply for reply in replies if not reply.has_error() and _is_loss(reply.content.get(METRICS))]
         return super().aggregate_evaluate(server_round, sound) if sound else None
+
+    def _bound(self, sound: list[Message]) -> float:
+        """The norm that this round's changes are clipped at: a longer one than most are counts no more than those."""
+        shared, longest = values_of(self.current_arrays), longest_update(self.terms, self.size)
+        norms = [float(np.linalg.norm(values_of(reply.content[ARRAYS]) - shared)) for reply in sound]
+        return min(longest, median_norm(norms) or longest)
 
     def _change_something(self, reply: Message) -> None:
         """Flower 1.42 divides by the norm of a change when it clips; a phone whose round did not help changes nothing

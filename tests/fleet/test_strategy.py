@@ -74,6 +74,15 @@ def test_a_poisoned_update_moves_the_average_by_its_bound_and_no_more():
     assert np.linalg.norm(values_of(arrays)) == pytest.approx(1 / 8, rel=1e-3)
 
 
+def test_a_change_longer_than_most_counts_no_more_than_those():
+    strategy = strategy_of(clipping_norm=1000.0, phones=4)
+    changes = [np.full(SIZE, value) for value in (0.01, 0.02, 0.03)]
+    arrays, _ = strategy.aggregate_train(1, [*map(reply, changes), reply(np.full(SIZE, -5.0))])
+    assert values_of(arrays) == pytest.approx(
+        (0.01 + 0.02 + 0.03 - 0.03) / 4, rel=1e-4
+    )  # as long as the longest of most
+
+
 def test_phones_that_change_nothing_leave_the_average_where_it_was():
     strategy = strategy_of()
     shared = np.linspace(-1, 1, SIZE, dtype=np.float32)
