@@ -21,7 +21,7 @@ class FleetCell:
     `epsilon` is of a phone over all rounds, towards whoever runs the fleet, or with `of_average` towards those who see
     the averages alone; 0 is no noise. `poison`: what the first phone does, sends the opposite of what it learned or
     trains on HOSTILE replies, both ten times as long and past the phone's own gate. `median`: the server clips at the
-    median length of a round's replies as well.
+    median length of a round's changes as well, as the product's does.
     """
 
     dataset: str
@@ -33,7 +33,7 @@ class FleetCell:
     epsilon: float = 0.0
     of_average: bool = False
     poison: str = ""
-    median: bool = False
+    median: bool = True
     learning_rate: float = 1.6e-3
     epochs: int = 1
 
@@ -96,6 +96,39 @@ def batches(datasets: tuple[str, ...] = DATASETS, seeds: tuple[int, ...] = (0, 1
     small = {"form": "small", "clip": 10.0, "learning_rate": 0.3}
     private = [{**small, "epsilon": e, "rounds": r} for e in (8.0, 2.0) for r in TOLD]
     yield every({}, phones=(8, 4, "most"))
+    yield every(*poisons, *({**one, "median": False} for one in poisons), phones=(8,))
+    yield every(small, *({**one, "of_average": True} for one in private), phones=(8, "most"))
+    yield every(*private, phones=(8, "most"))
+    yield every(*({**one, "clip": 1.0} for one in (*poisons, {})), {"median": False})
+    yield every(*({"epsilon": e, "rounds": 1, "clip": 1.0} for e in (8.0, 2.0)))
+    yield every({"learning_rate": 8e-4, "clip": 1.0}, {"epochs": 3})
+
+
+QUICK = FleetCell("ubuntu_irc", 4, rounds=2)  # what engines are compared by
+
+
+def members(cell: FleetCell, count: int) -> tuple[list[int], list[int]]:
+    """Of so many phones, those in the fleet and the users outside: with a seed, the same order for all sizes."""
+    order = np.random.default_rng(cell.seed).permutation(count).tolist()
+    return order[: cell.phones], order[max(cell.phones, count - OUTSIDE) :]
+
+
+def batches(datasets: tuple[str, ...] = DATASETS, seeds: tuple[int, ...] = (0, 1, 2)) -> Iterator[list[FleetCell]]:
+    """Fleets that run side by side, the most telling first."""
+
+    def every(*changes: dict, phones: tuple[str | int, ...] = (8,)) -> list[FleetCell]:
+        return [
+            FleetCell(dataset, MOST[dataset] if n == "most" else int(n), seed, **change)
+            for dataset in datasets
+            for seed in seeds
+            for n in phones
+            for change in changes
+        ]
+
+    poisons = [{"poison": OPPOSITE}, {"poison": HOSTILE}]
+    small = {"form": "small", "clip": 10.0, "learning_rate": 0.3}
+    private = [{**small, "epsilon": e, "rounds": r} for e in (8.0, 2.0) for r in TOLD]
+    yield every({}, phones=(8, 4, "most"))
     yield every(*({**one, "clip": clip} for one in poisons for clip in (5.0, 1.0)), {"clip": 1.0})
     yield every(small, *({**one, "of_average": True} for one in private), phones=(8, "most"))
     yield every(*({**one, "median": True} for one in (*poisons, {})))
@@ -124,6 +157,6 @@ class UserCell:
 def owns(cell: FleetCell, number: int) -> tuple[int, ...]:
     """The numbers of own answers that users outside are measured with after a round."""
     plain = replace(cell, phones=8) == FleetCell(cell.dataset, 8, cell.seed)
-    if (cell.poison or cell.median) and number < cell.rounds:
+    if cell.poison and number < cell.rounds:
         return (0,)
     return (0, 8, 32) if plain and cell.phones >= 8 else (0, 8)

@@ -75,7 +75,7 @@ def draw(rows: list[dict], path: Path) -> None:
 
 def is_plain(row: dict) -> bool:
     """Of a fleet without noise and poison, in the form and with the training that the benchmark has as it comes."""
-    usual = {"epsilon": 0.0, "form": "whole", "clip": 5.0, "poison": "", "median": False}
+    usual = {"epsilon": 0.0, "form": "whole", "clip": 5.0, "poison": "", "median": True}
     usual |= {"learning_rate": 1.6e-3, "epochs": 1}
     return all(row[name] == value for name, value in usual.items())
 
@@ -89,7 +89,7 @@ def fleet_told(row: dict) -> str:
         parts.append(f"one poisoned ({row['poison']})")
     if row["form"] != "whole":
         parts.append(f"{row['form']} adapter")
-    parts.append("clipped at the median" if row["median"] else f"clipped at {row['clip']:g}")
+    parts.append(f"clipped at {row['clip']:g}{' and the median' if row['median'] else ''}")
     if row["learning_rate"] != 1.6e-3:
         parts.append(f"learning rate {row['learning_rate']:g}")
     if row["epochs"] != 1:

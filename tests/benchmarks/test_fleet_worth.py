@@ -25,7 +25,7 @@ from idletune.formats.model_shape import ModelShape  # noqa: E402
 from idletune.learning.cancellation import Cancellation  # noqa: E402
 from idletune.learning.trainers import Trainers  # noqa: E402
 
-CELL = FleetCell("irc", 4, rounds=1, form="small", clip=1.0)
+CELL = FleetCell("irc", 4, rounds=1, form="small", clip=1.0, median=False)
 
 
 def example(number, length=12):
@@ -163,7 +163,7 @@ def test_records_of_a_run_are_compared_user_by_user(shape, tmp_path):
 
 def test_only_users_measured_both_ways_count_and_the_gate_leaves_out_what_does_not_help():
     fleet = {"kind": "fleet", "key": "f", "round": 1, "dataset": "irc", "phones": 8, "probe": 4.0}
-    named = {"epsilon": 0.0, "of_average": False, "form": "whole", "clip": 5.0, "poison": "", "median": False}
+    named = {"epsilon": 0.0, "of_average": False, "form": "whole", "clip": 5.0, "poison": "", "median": True}
     fleet |= {**named, "learning_rate": 1.6e-3, "epochs": 1}
 
     def user(number, held_out, judged, of=None):
