@@ -104,39 +104,6 @@ def batches(datasets: tuple[str, ...] = DATASETS, seeds: tuple[int, ...] = (0, 1
     yield every({"learning_rate": 8e-4, "clip": 1.0}, {"epochs": 3})
 
 
-QUICK = FleetCell("ubuntu_irc", 4, rounds=2)  # what engines are compared by
-
-
-def members(cell: FleetCell, count: int) -> tuple[list[int], list[int]]:
-    """Of so many phones, those in the fleet and the users outside: with a seed, the same order for all sizes."""
-    order = np.random.default_rng(cell.seed).permutation(count).tolist()
-    return order[: cell.phones], order[max(cell.phones, count - OUTSIDE) :]
-
-
-def batches(datasets: tuple[str, ...] = DATASETS, seeds: tuple[int, ...] = (0, 1, 2)) -> Iterator[list[FleetCell]]:
-    """Fleets that run side by side, the most telling first."""
-
-    def every(*changes: dict, phones: tuple[str | int, ...] = (8,)) -> list[FleetCell]:
-        return [
-            FleetCell(dataset, MOST[dataset] if n == "most" else int(n), seed, **change)
-            for dataset in datasets
-            for seed in seeds
-            for n in phones
-            for change in changes
-        ]
-
-    poisons = [{"poison": OPPOSITE}, {"poison": HOSTILE}]
-    small = {"form": "small", "clip": 10.0, "learning_rate": 0.3}
-    private = [{**small, "epsilon": e, "rounds": r} for e in (8.0, 2.0) for r in TOLD]
-    yield every({}, phones=(8, 4, "most"))
-    yield every(*({**one, "clip": clip} for one in poisons for clip in (5.0, 1.0)), {"clip": 1.0})
-    yield every(small, *({**one, "of_average": True} for one in private), phones=(8, "most"))
-    yield every(*({**one, "median": True} for one in (*poisons, {})))
-    yield every(*({"epsilon": e, "rounds": 1, "clip": 1.0} for e in (8.0, 2.0)))
-    yield every(*private, phones=(8, "most"))
-    yield every({"learning_rate": 8e-4, "clip": 1.0}, {"epochs": 3})
-
-
 @dataclass(frozen=True)
 class UserCell:
     """A user outside with `own` answers, who starts from nothing where there is no fleet."""
