@@ -98,9 +98,9 @@ def batches(datasets: tuple[str, ...] = DATASETS, seeds: tuple[int, ...] = (0, 1
     yield every({}, phones=(8, 4, "most"))
     yield every(*poisons, *({**one, "median": False} for one in poisons), phones=(8,))
     yield every(small, *({**one, "of_average": True} for one in private), phones=(8, "most"))
-    yield every(*private, phones=(8, "most"))
-    yield every(*({**one, "clip": 1.0} for one in (*poisons, {})), {"median": False})
     yield every(*({"epsilon": e, "rounds": 1, "clip": 1.0} for e in (8.0, 2.0)))
+    yield every(*({**one, "clip": 1.0} for one in (*poisons, {})), {"median": False})
+    yield every(*private, phones=(8, "most"))
     yield every({"learning_rate": 8e-4, "clip": 1.0}, {"epochs": 3})
 
 
