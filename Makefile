@@ -10,7 +10,7 @@ COGGED := README.md docs/evidence.md docs/settings.md
 NAME = $(patsubst %.gguf,%,$(notdir $(MODEL:/=)))
 export IDLETUNE_MODEL ?= $(abspath $(BASE))
 
-.PHONY: help setup llama-cpp model model-gemma demo check test test-fleet bench-fleet bench-fleet-simulation format graphs docs page screenshots bench-page bench-demo bench-train bench-scale bench-scale-frozen bench-neighbours bench-int8-kills bench-adapter-forms bench-full-size bench-qvac bench-observe bench-retrieval bench-taps bench-learning bench-memory bench-first-token bench-rpc bench-http fuzz-http bench-selection bench-import bench-fuzz bench-faults attack bench-bridge fuzz-bridge results bench-latency test-android-userland artifacts bridge aar python-android push clean
+.PHONY: help setup llama-cpp model model-gemma demo check test test-fleet bench-fleet bench-fleet-simulation format graphs docs page screenshots bench-page bench-demo bench-train bench-scale bench-real-night bench-scale-frozen bench-neighbours bench-int8-kills bench-adapter-forms bench-full-size bench-qvac bench-observe bench-retrieval bench-taps bench-learning bench-memory bench-first-token bench-rpc bench-http fuzz-http bench-selection bench-import bench-fuzz bench-faults attack bench-bridge fuzz-bridge results bench-latency test-android-userland artifacts bridge aar python-android push clean
 
 help:  ## what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 24
@@ -80,8 +80,12 @@ bench-qvac: setup $(VENV)/.test $(GEMMA)  ## a training step beside QVAC's on Ge
 	test -f .cache/qvac/q8_0.gguf || $(BIN)/idletune-export gguf .cache/qvac/original -o .cache/qvac/q8_0.gguf --kind Q8_0
 	$(BIN)/python benchmarks/train_qvac.py .cache/qvac/q8_0.gguf
 
-bench-scale: setup $(VENV)/.test $(GEMMA)  ## models of phone size beside torch + peft: time, memory, files; 12 minutes on a quiet machine
+bench-scale: setup $(VENV)/.test $(GEMMA)  ## models of phone size beside torch + peft: time, memory, files, a night; 20 minutes on a quiet machine
 	$(BIN)/python benchmarks/scale
+	$(BIN)/python benchmarks/scale/night.py
+
+bench-real-night: setup $(GEMMA)  ## a night of SmolLM2 135M and Gemma 3 270M on real conversations, end to end: about 20 minutes
+	$(BIN)/python benchmarks/real_night.py
 
 bench-scale-frozen: setup $(GEMMA)  ## what frozen layers in int8 cost of the held-out loss, on real conversations
 	$(BIN)/python benchmarks/frozen_loss.py $(BASE)

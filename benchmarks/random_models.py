@@ -1,7 +1,8 @@
 """GGUF files of the shapes of known models, with random weights: they show speed and memory, and nothing else.
 
 A model is described by the metadata of its real file; the registry's own table of its layers says which tensors it has.
-Norms are 1. Matrices are Q4_0 blocks, or of about the types that llama.cpp's Q4_K_M has.
+Norms are 1. Matrices are Q4_0 blocks, or of about the types that llama.cpp's Q4_K_M has. The tokenizer has the letters
+of ASCII, and tokens that no text gives.
 """
 
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from idletune.formats.sublayers import Layer
 
 BLOCKS = {Type.Q4_0: (32, 18), Type.Q4_K: (256, 144), Type.Q6_K: (256, 210)}  # weights, bytes (ggml-common.h)
 WEIGHT_SPREAD = 0.02
+CONTEXT = 8192  # tokens, where a model's metadata below say nothing else
 ROWS = 4096  # of random blocks; a larger matrix repeats them
 LFM2_KV_HEADS = [8 if layer in (2, 5, 8, 10, 12, 14) else 0 for layer in range(16)]
 GEMMA4_LOCAL = [layer % 5 != 4 for layer in range(35)]
@@ -186,6 +188,7 @@ def q4_k_m(tensor: str, layer: int) -> Type:
 def shape_of(name: str) -> tuple[dict, ModelShape]:
     """The model's metadata and its table of layers."""
     architecture, values, vocabulary, further = MODELS[name]
+    values = {"context_length": CONTEXT, **values}
     named = {f"{architecture}.{key}": value for key, value in values.items()} | {"general.architecture": architecture}
     fused = {f"blk.{n}.{tensor}" for n in range(values["block_count"]) for tensor in FUSED.get(architecture, ())}
     return named, ModelShape.from_metadata(Metadata(named, fused | set(further)), vocabulary)
@@ -197,6 +200,7 @@ def write_model(path: Path, name: str, choose: Choice = q4_0) -> Path:
     _, _, vocabulary, further = MODELS[name]
     writer = gguf.GGUFWriter(path, named.pop("general.architecture"))
     _add_metadata(writer, named)
+    _add_tokenizer(writer, vocabulary)
     outside = {"token_embd.weight": (vocabulary, shape.hidden), shape.output_norm: shape.hidden} | further
     for tensor, size in outside.items():
         _add(writer, tensor, size, choose(tensor, 0), rng)
@@ -214,6 +218,16 @@ def _add_metadata(writer: gguf.GGUFWriter, named: dict) -> None:
     for key, value in named.items():
         add = {int: writer.add_uint32, float: writer.add_float32, list: writer.add_array}[type(value)]
         add(key, value)
+
+
+def _add_tokenizer(writer: gguf.GGUFWriter, vocabulary: int) -> None:
+    """Byte-level BPE of ASCII, filled up to the size of the vocabulary; its last token ends a text."""
+    letters = [chr(code) for code in range(33, 127)]
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("smollm")
+    writer.add_token_list([*letters, *(f"<unused{number}>" for number in range(vocabulary - len(letters)))])
+    writer.add_token_merges(["t h"])  # llama.cpp wants one
+    writer.add_eos_token_id(vocabulary - 1)
 
 
 def _vectors(layer: Layer) -> dict[str, int | Kernel]:

@@ -51,7 +51,7 @@ def ours(arguments):
     from idletune.training.optimizer import AdamW
     from idletune.training.packing import pack
 
-    layers, facts = our_layers(arguments)
+    layers, facts = layers_of(arguments)
     lora, sets = layers.lora, random_examples([TOKENS], layers.shape.vocabulary)
     optimizer, cache = AdamW(lora.size), ActivationCache(layers, sets, TOKENS)
 
@@ -68,17 +68,20 @@ def frozen(arguments, int8: bool):
     """The pass through the frozen layers below the adapter, which the first epoch takes once for each sequence."""
     from idletune.training.packing import pack
 
-    layers, facts = our_layers(arguments)
+    layers, facts = layers_of(arguments)
     row = pack(random_examples([TOKENS], layers.shape.vocabulary))
     return lambda: float(layers.frozen_forward([row], training=int8)[0].mean()), facts
 
 
-def loss(arguments):
-    """A float32 pass through all layers, as each held-out sequence takes them before and after training."""
+def loss(arguments, above_frozen: bool):
+    """A float32 pass as each held-out sequence takes it twice: through all layers for the base model's loss, and above
+    the frozen ones alone for the adapter's."""
     from idletune.training.packing import pack
 
-    layers, facts = our_layers(arguments)
+    layers, facts = layers_of(arguments)
     row = pack(random_examples([TOKENS], layers.shape.vocabulary))
+    if above_frozen:
+        row = replace(row, state=layers.frozen_forward([row])[0])
 
     def step() -> float:
         total, count = layers.loss(row)
@@ -87,8 +90,31 @@ def loss(arguments):
     return step, facts
 
 
-def our_layers(arguments):
-    """Layers as `free_mb` of free memory allow, and facts of their plan."""
+def engine(arguments):
+    """A held-out answer's loss in llama.cpp, half of its tokens labelled."""
+    from idletune.model.context import Context
+    from idletune.model.evaluation import Evaluator
+    from idletune.model.llama_engine import LlamaEngine
+
+    model = LlamaEngine(arguments.model, cells=2 * TOKENS, sequences=2, threads=arguments.threads)
+    evaluator, examples = Evaluator(Context(model, 1)), random_examples([TOKENS], model.vocabulary)
+
+    def step() -> float:
+        total, count = evaluator.negative_log_likelihood(examples)
+        return total / count
+
+    return step, {"plan": "llama.cpp"}
+
+
+def layers_of(arguments):
+    return our_layers(
+        arguments.model, arguments.files, arguments.threads, arguments.free_mb, arguments.side == "ours_smallest"
+    )
+
+
+def our_layers(model: Path, folder: Path, threads: int, free_mb: float, smallest: bool = False):
+    """Layers as `free_mb` of free memory allow, or in the smallest budget, and facts of their plan. The int8 weights
+    are kept in `folder`."""
     from idletune.formats.gguf_file import GgufFile
     from idletune.formats.model_shape import ModelShape
     from idletune.settings import Settings
@@ -99,14 +125,14 @@ def our_layers(arguments):
     from idletune.training.lora import Lora
     from idletune.training.weights import Weights
 
-    threads, gguf = arguments.threads, GgufFile(arguments.model)
+    gguf = GgufFile(model)
     settings = Settings(threads=threads)
     lora = Lora.from_settings(ModelShape.of(gguf), settings)
     int8 = use_int8(settings.matmul_dtype, threads)
-    if arguments.side == "ours_smallest":
+    if smallest:
         settings = replace(settings, memory_mb=smallest_budget(lora, settings, int8))
-    plan = plan_within_budget(lora, settings, int8=int8, mapped=True, free_mb=arguments.free_mb)
-    files = Int8Files(arguments.files, Weights(gguf, lora.shape, threads=threads), lora)
+    plan = plan_within_budget(lora, settings, int8=int8, mapped=True, free_mb=free_mb)
+    files = Int8Files(folder, Weights(gguf, lora.shape, threads=threads), lora)
     mapped = files.map() if plan.mapped else None
     facts = {"plan": str(plan), "planned_mb": plan.megabytes, "file_mb": mapped.bytes / 1e6 if mapped else 0}
     return Layers.planned(gguf, lora, plan, threads, mapped), facts
@@ -165,7 +191,9 @@ SIDES = {
     "ours_cold": ours,
     "frozen_float32": lambda arguments: frozen(arguments, int8=False),
     "frozen_int8": lambda arguments: frozen(arguments, int8=True),
-    "loss": loss,
+    "loss": lambda arguments: loss(arguments, above_frozen=False),
+    "loss_above": lambda arguments: loss(arguments, above_frozen=True),
+    "engine": engine,
     "torch": torch_fp32,
 }
 

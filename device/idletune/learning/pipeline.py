@@ -17,7 +17,7 @@ from .adapters import Adapters
 from .cancellation import Cancellation, Cancelled
 from .report import TrainingReport
 from .stages.context import Context
-from .stages.evaluate import BaseLosses, Evaluator, evidence_of
+from .stages.evaluate import EngineLosses, Evaluator, evidence_of
 from .stages.promote import promote
 from .stages.split import Split, split
 from .stages.synthesize import synthesize
@@ -84,7 +84,7 @@ class TrainingPipeline:
         held_out, pairs = context.encode_all(sets.held_out), held_out_pairs(context, sets.held_out)
         evaluator = Evaluator(context, trainer, whole.run, held_out, pairs)
         with report.timed("gate"):
-            before = evaluator.base_losses()
+            before = evaluator.engine_losses()
         with report.timed("training"):
             train(context, trainer, report)
         with report.timed("gate"):
@@ -100,19 +100,19 @@ class TrainingPipeline:
         context: Context,
         trainer: Trainer,
         evaluator: Evaluator,
-        before: BaseLosses,
+        before: EngineLosses,
         whole: Split,
         parent: int | None,
         report: TrainingReport,
     ) -> AdapterVersion:
         """Evaluate what was trained and write it as a candidate; its evidence goes into the report."""
         with context.bars("judging", evaluator.most_scales) as bar:
-            probe = evaluator.lower_scale(before.probe_base, report, bar)
-            personal = evaluator.adapted_personal(report.adapter_scale)
+            probe = evaluator.probe(report, bar)
+            personal = evaluator.personal(report.adapter_scale)
             origins = shares(whole.distinct().training)
             adapter = self.adapters.add(trainer.lora, self.settings, whole.all_ids, parent, origins=origins)
             report.adapter_bytes = adapter.bytes
-            margin = evaluator.margin(f"at {report.adapter_scale}")
+            margins = evaluator.margins(report.adapter_scale)
             engine = evaluator.adapted_engine(adapter, report.adapter_scale)
-        report.evidence = evidence_of(before, personal, probe, engine, margin)
+        report.evidence = evidence_of(before, engine, personal, probe, margins)
         return adapter

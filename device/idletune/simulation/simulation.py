@@ -3,7 +3,7 @@
 Real here: the windows, the scheduler, the buffer with its policy, the annotation queue, the store, the
 rounds and the adapters' records and files. Played by a script: the phone and its user
 (simulated_phone.py), and the language model and the trainer, which only take the time they would take on
-a phone (seconds below, an assumption) and end in a verdict drawn from the seed. Nothing is learned.
+a phone (`Work`) and end in a verdict drawn from the seed. Nothing is learned.
 """
 
 import random
@@ -49,10 +49,24 @@ SHAPE = ModelShape.from_metadata(
     vocabulary=64,
 )
 STEP_SECONDS = 2.0  # of the scripted learner, as long as a micro-step may take
-SYNTHESIS_SECONDS, TRAINING_SECONDS, GATE_SECONDS = 20.0, 60.0, 180.0  # per answer, per answer, per round
 DOMAINS = "food", "work", "health", "home", "travel"
 USER = (("edit", 0.45), ("accept", 0.3), ("dismiss", 0.15), (None, 0.1))  # how a question is answered
 PROMOTION_CHANCE = 0.75
+
+
+@dataclass(frozen=True)
+class Work:
+    """Seconds that learning takes: an assumption for a phone, unless they were measured."""
+
+    synthesis: float = 20.0  # for each answer
+    training: float = 60.0  # for each answer
+    gate: float = 180.0
+    first_epoch: float = 0.0  # of each slice, in which training goes slower: the frozen layers have to run as well
+    first_epoch_share: float = 1.0  # of its speed that it has then
+
+    def stages(self, answers: int) -> dict[str, float]:
+        """Seconds of each stage of a training run."""
+        return {"synthesis": self.synthesis * answers, "training": self.training * answers, "gate": self.gate}
 
 
 @dataclass
@@ -104,10 +118,10 @@ class Simulated:
 
 
 class Simulation:
-    """Plays `days` days in an empty home; everything follows from the seed and the settings."""
+    """Plays `days` days in an empty home; everything follows from the seed, the settings and the work."""
 
-    def __init__(self, home: Path, days: int, seed: int, settings: Settings | None = None):
-        self.settings, self.result = settings or Settings(), Simulated(days, seed)
+    def __init__(self, home: Path, days: int, seed: int, settings: Settings | None = None, work: Work = Work()):
+        self.settings, self.result, self.work = settings or Settings(), Simulated(days, seed), work
         self.chance = random.Random(seed)
         self.clock = FakeClock(START.timestamp())
         self.phone = SimulatedPhone(self.clock, seed)
@@ -118,10 +132,17 @@ class Simulation:
         self.adapters = Adapters(self.store, "simulated", s.keep_adapters)
         self.scheduler = Scheduler(self.store, s, self.phone, self.clock)
 
-    def run(self) -> Simulated:
-        """From noon to noon, minute by minute; Android's job fires every quarter of an hour on the charger."""
+    def answer_at_once(self, count: int) -> None:
+        """Begin with so many answers that were not learned yet."""
+        for number in range(count):
+            id = self.buffer.keep(self._exchange(f"earlier question {number}", self.clock.now().wall))
+            self.queue.answer_set(id, "a better answer", "", accepted=False)
+
+    def run(self, ended: Callable[[Simulated], bool] = lambda result: False) -> Simulated:
+        """From noon to noon, minute by minute, until it has `ended`; Android's job fires every quarter of an hour on
+        the charger."""
         with self.store:
-            while self.clock.now().wall < START.timestamp() + self.result.days * 24 * HOUR:
+            while self.clock.now().wall < START.timestamp() + self.result.days * 24 * HOUR and not ended(self.result):
                 self._minute()
             self.result.held = self.buffer.answered()
         return self.result
@@ -149,18 +170,19 @@ class Simulation:
     def _talk(self, now: float) -> None:
         """An exchange is observed; the user may be asked about an earlier one and may answer."""
         self.result.exchanges += 1
-        direction = np.random.default_rng(self.chance.randrange(2**32)).standard_normal(HIDDEN)
-        embedding = (direction / np.linalg.norm(direction)).astype(np.float32)
-        scores = Scores(self.chance.random(), self.chance.random(), self.chance.random())
-        text = f"question {self.result.exchanges}"
-        new = DialogueSet(text, "reply", self.chance.choice(DOMAINS), embedding, scores, created=now)
-        if self.buffer.admit(new).id is not None:
+        if self.buffer.admit(self._exchange(f"question {self.result.exchanges}", now)).id is not None:
             self.queue.refill()
         before = self.queue.asked_today(now)
         prompt = self.queue.next(now)
         if prompt is not None:
             self.result.asked += [now] * (self.queue.asked_today(now) - before)
             self._answer(prompt.id)
+
+    def _exchange(self, question: str, now: float) -> DialogueSet:
+        direction = np.random.default_rng(self.chance.randrange(2**32)).standard_normal(HIDDEN)
+        embedding = (direction / np.linalg.norm(direction)).astype(np.float32)
+        scores = Scores(self.chance.random(), self.chance.random(), self.chance.random())
+        return DialogueSet(question, "reply", self.chance.choice(DOMAINS), embedding, scores, created=now)
 
     def _answer(self, prompt_id: int) -> None:
         manner = self.chance.choices([name for name, _ in USER], [weight for _, weight in USER])[0]
@@ -173,16 +195,16 @@ class Simulation:
     def _learn(self, should_stop: Callable[[], bool]) -> SliceOutcome:
         """The scripted learner: works off the open round in steps, and goes on where it stood."""
         run = open_run(self.store) or self._begin()
-        answers = len(run.training) + len(run.held_out)
-        seconds = {"synthesis": SYNTHESIS_SECONDS * answers, "training": TRAINING_SECONDS * answers}
-        stages = {**seconds, "gate": GATE_SECONDS}
+        slower = self.work.first_epoch
         self.phone.learning = True
         try:
-            for stage, needed in stages.items():
+            for stage, needed in self.work.stages(len(run.training) + len(run.held_out)).items():
                 while run.measures.get(stage, 0.0) < needed:
                     self.clock.advance(STEP_SECONDS)
                     self._draw(self.clock.now().wall)
-                    run.measures[stage] = run.measures.get(stage, 0.0) + STEP_SECONDS
+                    share = self.work.first_epoch_share if stage == "training" and slower > 0 else 1.0
+                    slower -= STEP_SECONDS if stage == "training" else 0.0
+                    run.measures[stage] = run.measures.get(stage, 0.0) + STEP_SECONDS * share
                     if should_stop():
                         run.keep(stage, run.measures[stage])
                         return SliceOutcome.unfinished(stage)

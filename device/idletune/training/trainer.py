@@ -9,7 +9,7 @@ import io
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +114,12 @@ class Trainer:
 
     def evaluate(self, examples: list[Example]) -> tuple[float, int]:
         return evaluate(self.layers, examples, self.settings.sequence_tokens)
+
+    def above_frozen(self, examples: list[Example]) -> PackedSequence:
+        """The examples in one sequence that carries what enters the first trainable layer: losses of it under several
+        adapters go through the frozen layers once, with the same bits."""
+        sequence = pack(examples)
+        return replace(sequence, state=self.layers.frozen_forward([sequence])[0])
 
     def save(self) -> None:
         """Write the checkpoint beside and rename, so that a kill leaves the old one or the new one.

@@ -6,7 +6,7 @@ from datetime import datetime
 import pytest
 from idletune.commands.cli import main
 from idletune.settings import Settings
-from idletune.simulation.simulation import STEP_SECONDS, simulate
+from idletune.simulation.simulation import STEP_SECONDS, Simulation, Work, simulate
 
 LATE = Settings().poll_seconds + 2 * STEP_SECONDS  # seconds a slice may outlast its window: a look, and a step
 
@@ -40,6 +40,22 @@ def test_a_month_keeps_its_promises(tmp_path, seed):
     assert month.promoted
     ended = Counter(record.stopped_by for record in month.slices)
     assert ended["length"] and ended[""] and len(ended) > 2, "nothing was interrupted, so nothing was shown"
+
+
+@pytest.mark.slow
+def test_a_night_takes_as_long_as_the_work_that_was_measured(tmp_path):
+    answers, training, gate = 60, 3.0, 40.0
+
+    def seconds(name, **more):
+        life = Simulation(tmp_path / name, 9, 1, work=Work(0, training, gate, **more))
+        life.answer_at_once(answers)
+        (slice,) = life.run(lambda result: bool(result.promoted or result.rejected)).slices
+        return slice.seconds
+
+    plain = seconds("plain")
+    assert answers * training + gate <= plain <= answers * training + gate + LATE
+    # The first 100 seconds of training do the work of 50.
+    assert seconds("first epoch", first_epoch=100, first_epoch_share=0.5) == plain + 50
 
 
 @pytest.mark.slow

@@ -1,4 +1,9 @@
-"""Stage evaluate: losses before and after training, in the trainer and in llama.cpp; the gate judges by them."""
+"""Stage evaluate: losses of the base model and with the adapter, in the trainer and in llama.cpp; the gate judges by
+them.
+
+llama.cpp's are taken before and after training, the trainer's all after it, so that rows go through the frozen layers
+once for both.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,17 +21,15 @@ from ..serving import load
 from .context import Context
 
 ADAPTER_SCALES = (1.0, 0.85, 0.7, 0.5, 0.35)  # relative to alpha / rank as trained; tried from the largest
+Pair = tuple[float, float]  # of the base model, and with the adapter
 
 
 @dataclass(frozen=True)
-class BaseLosses:
-    """Mean losses before training, in nats per labelled token; names as in Evidence."""
+class EngineLosses:
+    """Mean losses in llama.cpp before training, in nats per labelled token; names as in Evidence."""
 
-    personal_base: float
-    probe_base: float
     engine_base: float
     engine_serving: float
-    margin_base: float | None
 
 
 class Evaluator:
@@ -48,48 +51,46 @@ class Evaluator:
         key = evaluation_key([*held_out, *(example for pair in pairs for example in pair)], *depends)
         self.evaluation = Evaluation(run, key, sequence_tokens, context.cancellation)
 
-    def base_losses(self) -> BaseLosses:
-        """With the adapter disabled in the trainer; in llama.cpp of the base model and of what serves now."""
+    def engine_losses(self) -> EngineLosses:
+        """Of the base model and of what serves now."""
         context, evaluation = self.context, self.evaluation
-        with context.bars("measuring", 3) as bar:
-            with self.trainer.lora.disabled():
-                personal = evaluation.trainer("personal base", self.trainer, self.held_out)
-                bar(1, "held-out answers")
-                probe = evaluation.trainer("probe base", self.trainer, probe_examples(context.model))
-                bar(2, "general text")
-                margin = self.margin("base")
+        with context.bars("measuring", 2) as bar:
             base = serving = evaluation.engine("engine base", context.model, self.held_out)
+            bar(1, "base model")
             if context.adapters.current():
                 context.serve_promoted()
                 serving = evaluation.engine("engine serving", context.model, self.held_out)
                 context.model.remove_adapter()
-            bar(3, "llama.cpp")
-        return BaseLosses(personal, probe, base, serving, margin)
+            bar(2, "what serves now")
+        return EngineLosses(base, serving)
 
-    def margin(self, name: str) -> float | None:
-        """How much likelier the chosen of two replies is than the rejected one: mean difference of log-odds."""
-        return self.evaluation.margin(f"margin {name}", self.trainer, self.pairs) if self.pairs else None
-
-    def lower_scale(self, probe_base: float, report: TrainingReport, bar: Bar) -> float:
-        """Lower the adapter scale until the general loss is within its tolerance; returns that loss.
+    def probe(self, report: TrainingReport, bar: Bar) -> Pair:
+        """Losses of general text, of the base model and with the adapter, whose scale is lowered until the second is
+        within its tolerance.
 
         An adapter that learned the user but hurts the rest is of use at a lower scale; only one that hurts
         even then is left to the gate to reject.
         """
-        lora, allowed = self.trainer.lora, (1 + self.context.settings.probe_tolerance) * probe_base
-        full, probe = lora.alpha, probe_base
+        lora, examples = self.trainer.lora, probe_examples(self.context.model)
+        tolerance = self.context.settings.probe_tolerance
+        base, adapted = self.evaluation.losses("probe", ADAPTER_SCALES[0], self.trainer, examples)
+        full = lora.alpha
         for number, scale in enumerate(ADAPTER_SCALES, start=1):
             lora.rescale(scale * full / lora.alpha)
             report.adapter_scale = scale
-            probe = self.evaluation.trainer(f"probe at {scale}", self.trainer, probe_examples(self.context.model))
+            adapted = self.evaluation.trainer(f"probe at {scale}", self.trainer, examples)
             bar(number, f"adapter scale {scale:.0%}")
-            if probe <= allowed:
+            if adapted <= (1 + tolerance) * base:
                 break
-        return probe
+        return base, adapted
 
-    def adapted_personal(self, scale: float) -> float:
-        """Loss of the held-out answers in the trainer."""
-        return self.evaluation.trainer(f"personal at {scale}", self.trainer, self.held_out)
+    def personal(self, scale: float) -> Pair:
+        """Losses of the held-out answers in the trainer, of the base model and with the adapter."""
+        return self.evaluation.losses("personal", scale, self.trainer, self.held_out)
+
+    def margins(self, scale: float) -> tuple[float | None, float | None]:
+        """How much likelier the chosen of two replies is than the rejected one: mean difference of log-odds."""
+        return self.evaluation.margins(scale, self.trainer, self.pairs) if self.pairs else (None, None)
 
     def adapted_engine(self, adapter: AdapterVersion, scale: float) -> float:
         """The same in llama.cpp, with the candidate's file."""
@@ -98,8 +99,15 @@ class Evaluator:
 
 
 def evidence_of(
-    before: BaseLosses, personal: float, probe: float, engine: float, margin: float | None = None
+    before: EngineLosses, engine: float, personal: Pair, probe: Pair, margin: tuple[float | None, float | None]
 ) -> Evidence:
     return Evidence(
-        **vars(before), personal_adapted=personal, probe_adapted=probe, engine_adapted=engine, margin_adapted=margin
+        **vars(before),
+        engine_adapted=engine,
+        personal_base=personal[0],
+        personal_adapted=personal[1],
+        probe_base=probe[0],
+        probe_adapted=probe[1],
+        margin_base=margin[0],
+        margin_adapted=margin[1],
     )
