@@ -152,7 +152,11 @@ class Settings:
     )
     # gate
     held_out_share: float = setting(
-        0.2, "share of answered sets kept out of training for the gate; at least one is", least=0, most=0.5
+        0.2,
+        "share of the answers you gave that the gate keeps out of training; at least one is, and a chosen one where you"
+        " gave none",
+        least=0,
+        most=0.5,
     )
     probe_tolerance: float = setting(0.01, "relative rise of the general loss that is still accepted", least=0, most=99)
     engine_tolerance: float = setting(

@@ -13,13 +13,14 @@ from ..examples import Example
 from ..learning.answered import AnsweredSet, answered_sets, ids_of
 from ..learning.cancellation import Cancellation, Cancelled
 from ..learning.distinct import distinct
-from ..learning.stages.split import hold_out, may_judge
+from ..learning.stages.split import hold_out, judges, may_judge
 from ..learning.trainers import Trainers
 from ..learning.training_runs import TooFewAnswers
 from ..model.base_model import BaseModel
 from ..selection.buffer import Buffer
 from ..settings import Settings
 from ..state import copies
+from ..state.choices import chosen_sets
 from ..state.fleet_records import Membership, count_update
 from ..state.run_records import open_run
 from ..state.set_records import any_forgotten
@@ -46,7 +47,7 @@ def divided(store: Store, buffer: Buffer, share: float) -> Answers:
     answered = answered_sets(buffer)
     held_out = {s.id for s in answered if s.held_out}
     if open_run(store) is None:
-        held_out = hold_out(may_judge(store, answered), share)
+        held_out = hold_out(may_judge(store, answered), share, chosen_sets(store))
         buffer.hold_out(held_out)
     training = [s for s in answered if s.id not in held_out]
     return Answers(distinct(training), distinct([s for s in answered if s.id in held_out]))
@@ -55,7 +56,7 @@ def divided(store: Store, buffer: Buffer, share: float) -> Answers:
 def judging(store: Store, buffer: Buffer, model: BaseModel, settings: Settings) -> list[Example]:
     """The answers that judge a fleet's adapter: those held out, or all while there are too few to hold any out."""
     try:
-        sets = divided(store, buffer, settings.held_out_share).held_out
+        sets = judges(store, divided(store, buffer, settings.held_out_share).held_out)
     except TooFewAnswers:
         sent = copies.sets_sent(store)
         sets = [s for s in answered_sets(buffer) if s.id not in sent]

@@ -19,7 +19,7 @@ from .report import TrainingReport
 from .stages.context import Context
 from .stages.evaluate import EngineLosses, Evaluator, evidence_of
 from .stages.promote import promote
-from .stages.split import Split, split
+from .stages.split import Split, judges, split
 from .stages.synthesize import synthesize
 from .stages.train import held_out_pairs, train, training_data
 from .trainers import Trainers
@@ -59,7 +59,7 @@ class TrainingPipeline:
 
     def split(self) -> Split:
         """The first stage alone: the sets of the open training run, or of a new one."""
-        return split(self.store, self.buffer, self.settings.held_out_share)
+        return split(self.store, self.buffer, self.settings)
 
     def loss(self, examples: list[Example], adapter: AdapterVersion | None) -> float:
         """Mean loss in the trainer, in nats per labelled token, with an adapter or the base alone."""
@@ -71,7 +71,8 @@ class TrainingPipeline:
     def _stages(self, context: Context, whole: Split, report: TrainingReport) -> None:
         """The stages after split. The report keeps the names of stages that results were recorded under."""
         sets = whole.distinct()
-        report.trained_sets, report.held_out_sets = len(sets.training), len(sets.held_out)
+        judging = judges(self.store, sets.held_out)
+        report.trained_sets, report.held_out_sets = len(sets.training), len(judging)
         report.duplicates = len(whole.all_ids) - len(sets.all_ids)
         with report.timed("synthesis"):
             synthesize(context, sets.training, report.synthesis)
@@ -81,7 +82,7 @@ class TrainingPipeline:
             self.trainers.prepare(context.bars, context.cancellation.check)
         trainer, report.plan = self.trainers.trainer(training_data(context, sets.training), whole.run.form)
         whole.run.keep_form(report.plan.form)
-        held_out, pairs = context.encode_all(sets.held_out), held_out_pairs(context, sets.held_out)
+        held_out, pairs = context.encode_all(judging), held_out_pairs(context, sets.held_out)
         evaluator = Evaluator(context, trainer, whole.run, held_out, pairs)
         with report.timed("gate"):
             before = evaluator.engine_losses()

@@ -25,3 +25,8 @@ def rejected_reply(store: Store, dialogue_set_id: int) -> str | None:
     """The reply beside which a set's answer was chosen; None where it was given."""
     row = store.row("SELECT id, rejected FROM choices WHERE dialogue_set_id = ?", dialogue_set_id)
     return store.decrypt(TABLE, row["id"], row)["rejected"] if row else None
+
+
+def chosen_sets(store: Store) -> set[int]:
+    """Ids of the sets whose answer was only chosen of two replies."""
+    return {row["dialogue_set_id"] for row in store.rows("SELECT dialogue_set_id FROM choices")}

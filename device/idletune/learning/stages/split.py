@@ -1,8 +1,16 @@
-"""Stage split: which answered sets are trained on, and which are held out to judge the adapter by."""
+"""Stage split: which answered sets are trained on, and which are held out to judge the adapter by.
 
+An answer that the user gave says what he wants; one that he only chose says which of two replies is nearer to it. So
+given answers judge, in the share that is set, and a chosen one judges the loss only where no given one may. Where a
+preference is trained, a share of the choices is held out as well, for the log-odds alone (Evidence.margin_*).
+"""
+
+from collections.abc import Set
 from dataclasses import dataclass
 
 from ...selection.buffer import Buffer
+from ...settings import Settings
+from ...state.choices import chosen_sets
 from ...state.copies import sets_sent
 from ...state.run_records import TrainingRun, begin_run, open_run
 from ...state.store import Store
@@ -28,7 +36,7 @@ class Split:
         return Split(self.run, distinct(self.training), distinct(self.held_out))
 
 
-def split(store: Store, buffer: Buffer, held_out_share: float) -> Split:
+def split(store: Store, buffer: Buffer, settings: Settings) -> Split:
     """The sets of the open run, or of a new one. TooFewAnswers when a side would have none."""
     answered = answered_sets(buffer)
     by_id = {s.id: s for s in answered}
@@ -38,7 +46,8 @@ def split(store: Store, buffer: Buffer, held_out_share: float) -> Split:
         run.abandon()
         run = None
     if run is None:
-        held_out = hold_out(may_judge(store, answered), held_out_share)
+        open_, chosen = may_judge(store, answered), chosen_sets(store)
+        held_out = hold_out(open_, settings.held_out_share, chosen, with_choices=settings.preference > 0)
         training = [s.id for s in answered if s.id not in held_out]
         buffer.hold_out(training, False)
         buffer.hold_out(held_out)
@@ -52,10 +61,20 @@ def may_judge(store: Store, answered: list[AnsweredSet]) -> list[AnsweredSet]:
     return [s if s.held_out or s.id not in sent else s._replace(learned_in=0) for s in answered]
 
 
-def hold_out(answered: list[AnsweredSet], share: float) -> set[int]:
+def judges(store: Store, held_out: list[AnsweredSet]) -> list[AnsweredSet]:
+    """Of the sets held out, those whose loss judges: the given answers, or the chosen ones where none was given."""
+    chosen = chosen_sets(store)
+    return [s for s in held_out if s.id not in chosen] or held_out
+
+
+def hold_out(
+    answered: list[AnsweredSet], share: float, chosen: Set[int] = frozenset(), with_choices: bool = False
+) -> set[int]:
     """Ids of the sets to judge by: about `share` of the groups of near-duplicates, each group as a whole.
 
-    A set never changes sides, but for one held out whose near-duplicate was learned from: it judges no more.
+    Of the groups whose answer was given, at least one where one may judge; of those whose answer was `chosen`, new ones
+    only where none of the others may, or where `with_choices` asks for them. A set never changes sides, but for one
+    held out whose near-duplicate was learned from: it judges no more.
     """
     found = groups(answered)
     if len(found) < MIN_ANSWERS_TO_TRAIN:
@@ -63,16 +82,32 @@ def hold_out(answered: list[AnsweredSet], share: float) -> set[int]:
         raise TooFewAnswers(
             f"{len(found)} answered dialogue sets{alike}; learning starts at {MIN_ANSWERS_TO_TRAIN}: answer more"
         )
-    wanted = max(1, round(share * len(found)))
-    # Sets already learned from may not judge a later adapter: their answers are known to the earlier one.
-    open_ = [group for group in found if not any(s.is_learned for s in group)]
-    held_out = [group for group in open_ if any(s.held_out for s in group)]
-    fresh = [group for group in open_ if not any(s.held_out for s in group)]
-    missing = max(0, wanted - len(held_out))
-    held_out += fresh[:: max(1, len(fresh) // missing)][:missing] if missing else []
+    only_chosen = [group for group in found if group[-1].id in chosen]  # the newest stands for its group
+    given = [group for group in found if group not in only_chosen]
+    held_out = _drawn(given, share)
+    fill = with_choices or not held_out
+    held_out += _drawn(only_chosen, share) if fill else _held_out(only_chosen)
     if not 0 < len(held_out) < len(found):
         raise TooFewAnswers(
             f"of {len(found)} answers {len(held_out)} may judge an adapter and {len(found) - len(held_out)} train"
             " it; both need some: answer more"
         )
     return {s.id for group in held_out for s in group}
+
+
+def _drawn(found: list[list[AnsweredSet]], share: float) -> list[list[AnsweredSet]]:
+    """About `share` of the groups, at least one where one may judge; those held out before, then others evenly."""
+    held_out = _held_out(found)
+    fresh = [group for group in _open(found) if group not in held_out]
+    missing = max(0, max(1, round(share * len(found))) - len(held_out))
+    return held_out + (fresh[:: max(1, len(fresh) // missing)][:missing] if missing else [])
+
+
+def _open(found: list[list[AnsweredSet]]) -> list[list[AnsweredSet]]:
+    """Sets already learned from may not judge a later adapter: their answers are known to the earlier one."""
+    return [group for group in found if not any(s.is_learned for s in group)]
+
+
+def _held_out(found: list[list[AnsweredSet]]) -> list[list[AnsweredSet]]:
+    """The groups that judged, or were kept to judge, before."""
+    return [group for group in _open(found) if any(s.held_out for s in group)]

@@ -2,10 +2,11 @@
 
 import pytest
 from idletune.learning.answered import AnsweredSet
-from idletune.learning.stages.split import hold_out, split
+from idletune.learning.stages.split import hold_out, judges, split
 from idletune.learning.training_runs import TooFewAnswers
 from idletune.selection.buffer import Buffer
 from idletune.selection.policies import make_policy
+from idletune.settings import Settings
 from idletune.state.run_records import open_run
 from idletune.state.store import Store
 
@@ -52,8 +53,28 @@ def test_copies_are_on_one_side():
     assert {0, *range(6, 12)} <= held_out or not held_out & {0, *range(6, 12)}
 
 
+def test_given_answers_judge_before_chosen_ones():
+    """In the share that they would without the choices; these all train."""
+    chosen = set(range(6))
+    assert hold_out(answered(10), 0.5, chosen) == {6, 8}
+    assert len(hold_out(answered(10), 0.5, chosen, with_choices=True)) == 5
+    assert len(hold_out(answered(10), 0.3, set(range(10)))) == 3, "where nothing was given, chosen ones judge"
+    assert hold_out(answered(10, learned={6, 7, 8, 9}), 0.3, chosen) <= chosen
+
+
+def test_a_choice_that_was_held_out_stays_so_and_judges_no_loss(runtime):
+    """Given answers came since: they judge."""
+    runtime.queue.choose(3, "chosen", "lost", "")
+    runtime.buffer.hold_out([3])
+    held_out = runtime.pipeline().split().held_out
+    assert 3 in {s.id for s in held_out} and len(held_out) == 3
+    assert {s.id for s in judges(runtime.store, held_out)} == {s.id for s in held_out} - {3}
+    only = [s for s in held_out if s.id == 3]
+    assert judges(runtime.store, only) == only
+
+
 def test_too_few_answers_begin_no_run(tmp_path):
     with Store(tmp_path / "home") as store:
         with pytest.raises(TooFewAnswers):
-            split(store, Buffer(store, make_policy("fifo"), 8, hidden=4), 0.3)
+            split(store, Buffer(store, make_policy("fifo"), 8, hidden=4), Settings())
         assert open_run(store) is None
