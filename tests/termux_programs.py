@@ -90,12 +90,18 @@ class TermuxPrograms:
         self._write("termux-job-scheduler", f"set -e -u\nSTATE={self.state}\n{JOBS}")
         self._write("termux-notification-remove", f'rm -rf "{self.state}/notification-$1"')
         self._write("termux-battery-status", f"cat {self.state}/battery")
+        self._write("termux-speech-to-text", f"[ $# = 0 ] || exit 1\ncat {self.state}/guesses | tail -1")
+        self.says()
         for name in ("termux-wake-lock", "termux-wake-unlock"):
             self._write(name, f"echo {name} >> {self.state}/wake")
         self.battery()
 
     def battery(self, **changes) -> None:
         (self.state / "battery").write_text(json.dumps({**BATTERY, **changes}, indent=2) + "\n")
+
+    def says(self, *guesses: str) -> None:
+        """What the speech recognition makes of what is said, guess by guess; the last one is what it gives."""
+        (self.state / "guesses").write_text("".join(f"{guess}\n" for guess in guesses))
 
     def notification(self, id: str = "idletune-question") -> dict[str, str] | None:
         folder = self.state / f"notification-{id}"

@@ -92,6 +92,10 @@ class Settings:
     daily_limit: int = setting(5, "questions to the user a day", least=0, most=1000)
     quiet_from: int = setting(22, "hour from which the user is not asked", least=0, most=23)
     quiet_until: int = setting(8, "hour until which the user is not asked", least=0, most=23)
+    speech: bool = setting(
+        False,
+        "in Termux, let /speak in chat and /better take what you say; off, as some phones send speech to a server",
+    )
     # synthesis
     paraphrases: int = setting(0, "paraphrases asked for per answered set", least=0, most=100)
     paraphrase: str = setting("question", "what is paraphrased", ("question", "both"))

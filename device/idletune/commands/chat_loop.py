@@ -12,6 +12,7 @@ from ..plain_text import one_line, safe_text
 from ..progress import Progress
 from ..runtime import Runtime
 from ..runtime.completions import new_id
+from ..schedule import speech
 from ..state.annotation import Prompt
 from ..state.origins import TERMINAL
 from ..state.reach import REACHES
@@ -22,6 +23,7 @@ from .typed_text import held_input, make_reader
 HELP = """\
 /good           the answer asked about was good      /better TEXT   no; this would have been (alone: asks for it)
 /skip           no verdict on it                     /never         nor ever ask about this again
+/speak          say a message; /better /speak: the better answer (Termux, setting speech)
 /other          another answer to your message; then /first or /second says which is better
 /train          learn now from what you answered     /status      what it knows and serves
 /rollback       back to the adapter before           /forget ID   remove a dialogue set and all made of it
@@ -48,11 +50,13 @@ class ChatLoop:
         self.left = False
         self.commands = {
             "/good": self.good,
+        self.told_of_speech = False  # where the words go
             "/better": self.better,
             "/skip": self.skip,
             "/never": self.never,
             "/other": self.other,
             "/first": lambda _: self._prefer(0),
+            "/speak": self.speak,
             "/second": lambda _: self._prefer(1),
             "/train": self.train,
             "/status": self.status,
@@ -93,10 +97,9 @@ class ChatLoop:
     def better(self, text: str) -> None:
         """The text, or what is typed next; a command in its place is a command."""
         prompt = self._open_prompt()
-        try:
-            text = text or self._read("   better: ") or ""
-        except KeyboardInterrupt:
-            text = ""
+        text = text or self._typed("   better: ")
+        if text.strip() == "/speak":
+            text = self._spoken()
         if is_command(text) and text.split()[0] in self.commands:
             self.turn(text)
         elif text.strip():
@@ -117,6 +120,11 @@ class ChatLoop:
         second = new_id()
         with interruptible() as interrupted, held_input():
             streamed = _StreamedReply(self.write)
+    def speak(self, _: str) -> None:
+        """A message, or a command that was typed in its place."""
+        if text := self._spoken():
+            self.turn(text)
+
             reply = self.runtime.another(
                 self.last, streamed.answer, interrupted, "", TERMINAL, streamed.thought, second
             )
@@ -225,6 +233,29 @@ class ChatLoop:
         except KeyboardInterrupt:
             self.write(LEAVING)
             return self._read("> ")
+
+    def _spoken(self) -> str:
+        """What the user says, or types where he was misheard; "" where it is not to be taken."""
+        if not self.runtime.settings.speech:
+            raise UsageError(speech.OFF)
+        if not self.told_of_speech:
+            self.write(f"   {speech.NOTICE}\n")
+            self.told_of_speech = True
+        self.write("   listening ...\n")
+        try:
+            with held_input():
+                said = speech.hear()
+            self.write(f"   heard: {said}\n")
+            typed = self._read("   Enter takes it, or type it as it should be; Ctrl-C drops it: ")
+        except KeyboardInterrupt:
+            typed = None
+        return "" if typed is None else typed.strip() or said
+
+    def _typed(self, question: str) -> str:
+        try:
+            return self._read(question) or ""
+        except KeyboardInterrupt:
+            return ""
 
     def _read(self, question: str) -> str | None:
         try:

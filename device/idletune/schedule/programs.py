@@ -25,10 +25,17 @@ def output_of(command: list[str], input: str = "", seconds: float = SECONDS) -> 
     try:
         output, _ = process.communicate(input.encode("utf-8", "replace"), timeout=seconds)
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        _end(process)
         return None
+    except KeyboardInterrupt:
+        _end(process)
+        raise
     return output.decode("utf-8", "replace") if process.returncode == 0 else None
+
+
+def _end(process: subprocess.Popen) -> None:
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
 
 
 def run(command: list[str], input: str = "") -> str:
