@@ -103,3 +103,18 @@ def home_that_learns(home: Path, model: Path, answers: int, text: str = "aaaa aa
         observe(runtime, answers)
         answer_all(runtime, text)
     return chosen
+
+
+def home_that_offers_two(home: Path, model: Path) -> dict:
+    """A home in which one question waits, with a second reply beside the first; returns its settings."""
+    from idletune.runtime import Runtime
+    from idletune.settings import Settings
+    from loop import observe
+
+    home.mkdir(mode=0o700, exist_ok=True)
+    chosen = {**CHANGED, "seed": 3, "state_source": "sysfs", "ask_choices": 1.0, "temperature": 2.0}
+    with Runtime(home, model, Settings(**chosen), sequences=2) as runtime:
+        observe(runtime, 1)
+        runtime.learn_slice(lambda: False)
+        assert runtime.queue.pending()[0].second
+    return chosen

@@ -11,7 +11,7 @@ import numpy as np
 from .errors import UsageError
 from .learning.adapters import Adapters
 from .model.bundle import sha256
-from .state import dialogue_sets, imports, provenance
+from .state import dialogue_sets, imports, provenance, second_replies
 from .state.adapter_records import adopted_hashes, kept_versions
 from .state.annotation import open_prompts_of
 from .state.contents import LEFT_OUT, LEFT_OUT_TABLES, tables_of
@@ -83,6 +83,7 @@ def forget_all(store: Store, adapters: Adapters, ids: Iterable[int], reach: str 
         for id in found.replies:
             _remove_reply(store, id)
         dialogue_sets.delete(store, found.sets)
+        second_replies.remove_all(store)
         dropped = adapters.drop_all(found.adapters)
         clear(store, found)
         store.count("forgotten")

@@ -92,6 +92,13 @@ class Settings:
     daily_limit: int = setting(5, "questions to the user a day", least=0, most=1000)
     quiet_from: int = setting(22, "hour from which the user is not asked", least=0, most=23)
     quiet_until: int = setting(8, "hour until which the user is not asked", least=0, most=23)
+    ask_choices: float = setting(
+        0.0,
+        "share of the questions that offer a second reply beside the first, to tap the better one; it is written in the"
+        " idle window; 0 = none, 1 = all",
+        least=0,
+        most=1,
+    )
     speech: bool = setting(
         False,
         "in Termux, let /speak in chat and /better take what you say; off, as some phones send speech to a server",

@@ -103,3 +103,25 @@ def test_every_further_reply_is_another_one_and_the_same_seed_gives_them_again(t
 
     one = further("one")
     assert len(set(one)) == 3 and further("two") == one
+
+
+def test_a_question_that_comes_again_gets_another_reply(tmp_path, tiny_path):
+    """As a chat program asks for it, without a seed; the same ones from run to run."""
+
+    def asked(name):
+        with Runtime(tmp_path / name, tiny_path, replace(SETTINGS, temperature=2.0), sequences=2) as opened:
+            replies = [opened.complete(HELLO, completion=f"{i}").text for i in range(3)]
+            again = Sampling(seed=1)
+            assert opened.complete(HELLO, again).text == replies[0], "who names a seed gets the reply of that seed"
+            assert opened.prefer("2", over="0").answered and len(opened.buffer) == 1
+            return replies
+
+    one = asked("one")
+    assert len(set(one)) == 3 and asked("two") == one
+
+
+def test_where_replies_are_greedy_another_one_is_sampled(home, tiny_path):
+    with Runtime(home, tiny_path, replace(SETTINGS, temperature=0.0), sequences=2) as opened:
+        assert opened.complete(HELLO).text == opened.complete(HELLO).text
+        first = opened.chat("hello butter", completion="first").text
+        assert opened.another("first").text != first

@@ -56,6 +56,7 @@ def test_a_question_is_known_by_all_that_was_said_before():
     assert histories.first_completion("", [], " one") == "a"
     assert histories.first_completion("short", [], "one") is None
     assert histories.first_completion("", turns("one", "first"), "one") is None
+    assert histories.count_completions("", [], "one ") == 2 and not histories.count_completions("", [], "two")
 
 
 def test_texts_go_and_what_replies_were_written_from_stays():

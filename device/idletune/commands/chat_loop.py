@@ -32,7 +32,9 @@ HELP = """\
 /help           this                                 /quit        leave (or end of input)
 Ctrl-C          end a reply, or /train, which goes on from there the next time; on a line: begin it anew
 Anything else is a message. Enter sends it, Alt-Enter begins a new line, a pasted text is one message."""
+WHICH = "   which is better? /first or /second, /better TEXT, /skip or /never; or just go on talking\n"
 ASKING = "   was this a good answer? /good, /better TEXT, /skip or /never; or just go on talking\n"
+CHOSEN = "kept as the better answer"
 CHOOSING = "   which is better? /first or /second; or just go on talking\n"
 NO_ANSWER = "no answer: thinking took all reply_tokens; raise them, or set thinking to false"
 LEAVING = "Ctrl-D or /quit leaves; Ctrl-C once more, too\n"
@@ -48,15 +50,15 @@ class ChatLoop:
         self.last = ""  # the completion of the last reply
         self.two: tuple[str, str] | None = None  # completions right above, of which the user may prefer one
         self.left = False
+        self.told_of_speech = False  # where the words go
         self.commands = {
             "/good": self.good,
-        self.told_of_speech = False  # where the words go
             "/better": self.better,
             "/skip": self.skip,
             "/never": self.never,
+            "/speak": self.speak,
             "/other": self.other,
             "/first": lambda _: self._prefer(0),
-            "/speak": self.speak,
             "/second": lambda _: self._prefer(1),
             "/train": self.train,
             "/status": self.status,
@@ -88,14 +90,17 @@ class ChatLoop:
     def ask_prompt(self) -> None:
         """Show the day's next question, if there is one. Whoever is in the middle of a conversation may just go on."""
         self.asked = prompt = self.runtime.next_prompt()
-        if prompt is not None:
-            self.write(f"\n   about '{one_line(prompt.question)}' I said '{one_line(prompt.reply)}'\n{ASKING}")
+        if prompt is None:
+            return
+        said = f"\n   about '{one_line(prompt.question)}' I said '{one_line(prompt.reply)}'\n"
+        or_said = "" if prompt.second is None else f"   or I would say '{one_line(prompt.second)}'\n"
+        self.write(said + (or_said + WHICH if or_said else ASKING))
 
     def good(self, _: str) -> None:
         self._close(lambda asked: self.runtime.queue.accept(asked.id, TERMINAL, asked.shown), "kept as a good answer")
 
     def better(self, text: str) -> None:
-        """The text, or what is typed next; a command in its place is a command."""
+        """The text, or what is typed or said next; another command in its place is a command."""
         prompt = self._open_prompt()
         text = text or self._typed("   better: ")
         if text.strip() == "/speak":
@@ -115,16 +120,16 @@ class ChatLoop:
         never = self.runtime.queue.never_ask
         self._close(lambda asked: never(asked.id, asked.shown), "never asked about again, and not kept")
 
-    def other(self, _: str) -> None:
-        """Another answer to the last message."""
-        second = new_id()
-        with interruptible() as interrupted, held_input():
-            streamed = _StreamedReply(self.write)
     def speak(self, _: str) -> None:
         """A message, or a command that was typed in its place."""
         if text := self._spoken():
             self.turn(text)
 
+    def other(self, _: str) -> None:
+        """Another answer to the last message."""
+        second = new_id()
+        with interruptible() as interrupted, held_input():
+            streamed = _StreamedReply(self.write)
             reply = self.runtime.another(
                 self.last, streamed.answer, interrupted, "", TERMINAL, streamed.thought, second
             )
@@ -133,11 +138,14 @@ class ChatLoop:
         self.write("\n   stopped\n" if self.two is None else f"\n{CHOOSING}")
 
     def _prefer(self, number: int) -> None:
+        if self.two is None and self.asked is not None and self.asked.second is not None:
+            choose = self.runtime.queue.choose_shown
+            return self._close(lambda asked: choose(asked.id, number == 1, TERMINAL, asked.shown), CHOSEN)
         if self.two is None:
             raise UsageError("there are no two answers to choose from; /other gives another one")
         self.runtime.prefer(self.two[number], self.two[1 - number], TERMINAL)
         self.two = None
-        self.write("   kept as the better answer\n")
+        self.write(f"   {CHOSEN}\n")
 
     def train(self, _: str) -> None:
         with interruptible() as interrupted, held_input():
@@ -226,14 +234,6 @@ class ChatLoop:
         self.asked = None
         self.write(f"   {said}\n")
 
-    def _next(self) -> str | None:
-        """What the user types next, None at the end of input; a second Ctrl-C in a row ends the program."""
-        try:
-            return self._read("> ")
-        except KeyboardInterrupt:
-            self.write(LEAVING)
-            return self._read("> ")
-
     def _spoken(self) -> str:
         """What the user says, or types where he was misheard; "" where it is not to be taken."""
         if not self.runtime.settings.speech:
@@ -256,6 +256,14 @@ class ChatLoop:
             return self._read(question) or ""
         except KeyboardInterrupt:
             return ""
+
+    def _next(self) -> str | None:
+        """What the user types next, None at the end of input; a second Ctrl-C in a row ends the program."""
+        try:
+            return self._read("> ")
+        except KeyboardInterrupt:
+            self.write(LEAVING)
+            return self._read("> ")
 
     def _read(self, question: str) -> str | None:
         try:

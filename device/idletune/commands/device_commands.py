@@ -64,7 +64,8 @@ def ask(home: Path, settings: Settings, notify: bool, page: int = 1, shown: str 
             termux.show(prompt, home, page=page if shown == prompt.shown else 1)
             print(f"question {prompt.id} is shown")
         else:
-            print(f"{prompt.id}: about '{one_line(prompt.question)}' it said '{one_line(prompt.reply)}'")
+            second = "" if prompt.second is None else f", or '{one_line(prompt.second)}'"
+            print(f"{prompt.id}: about '{one_line(prompt.question)}' it said '{one_line(prompt.reply)}'{second}")
 
 
 def answer(
@@ -92,6 +93,8 @@ def _take(queue: AnnotationQueue, verdict: str, prompt_id: int, notify: bool, sh
         queue.edit(prompt_id, termux.typed_text(typed) if notify else typed, origin, shown)
     elif verdict == "good":
         queue.accept(prompt_id, origin, shown)
+    elif verdict in ("first", "second"):
+        queue.choose_shown(prompt_id, verdict == "second", origin, shown)
     else:
         {"skip": queue.dismiss, "never": queue.never_ask}[verdict](prompt_id, shown)
 
@@ -114,7 +117,9 @@ def _read_input() -> str:
 
 def _queue(store: Store, settings: Settings) -> AnnotationQueue:
     s = settings
-    return AnnotationQueue(store, s.daily_limit, s.quiet_from, s.quiet_until, bin_bytes=s.bin_bytes)
+    return AnnotationQueue(
+        store, s.daily_limit, s.quiet_from, s.quiet_until, bin_bytes=s.bin_bytes, ask_choices=s.ask_choices
+    )
 
 
 def _learner(home: Path, model: Path, settings: Settings, backend: str):

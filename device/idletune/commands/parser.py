@@ -153,9 +153,10 @@ def _device_commands(commands: Commands) -> None:
         commands,
         "answer",
         runtime_commands.answer,
-        "answer a question; with `edit` the better answer is read from standard input",
+        "answer a question; with `edit` the better answer is read from standard input, `first` and `second` say which"
+        " of two is better",
     )
-    command.add_argument("verdict", choices=("good", "edit", "skip", "never"))
+    command.add_argument("verdict", choices=("good", "edit", "first", "second", "skip", "never"))
     command.add_argument("prompt", type=_count, help="the question's number")
     command.add_argument("--notify", action="store_true", help="the answer comes from a notification's button (Termux)")
     command.add_argument("--shown", help="digest of the question as it was shown; an answer to another text is refused")

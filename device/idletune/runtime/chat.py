@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..conversation import Conversation, Conversations
 from ..dialogue import DialogueSet, Provenance
@@ -19,6 +19,7 @@ from .histories import Histories, split_messages
 from .parts import Parts
 
 SEEDS_APART = 2**16  # of two replies to one message: more than a conversation has turns
+FURTHER_TEMPERATURE = 0.7  # of a reply that is to be another one, where the setting is greedy
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,9 @@ class Chat:
         system, history, question = split_messages(messages)
         conversation = self.histories.conversation(system, history)
         first = self.histories.first_completion(system, history, question)
-        reply = self._generate(conversation, question, system or self.parts.settings.system, sampling, listener)
+        further = self.histories.count_completions(system, history, question)
+        system_text = system or self.parts.settings.system
+        reply = self._generate(conversation, question, system_text, sampling, listener, further=further)
         if reply.stop != "asked":
             if first is None:
                 kept_as = self._observe_turn(question, reply, asker)
@@ -81,12 +84,23 @@ class Chat:
             raise UsageError("nothing was answered yet; ask something first")
         question, earlier = conversation.history[-2]["content"], conversation.before_last_turn()
         conversation.alternatives += 1
-        seed = self._seed(earlier) + conversation.alternatives * SEEDS_APART
-        sampling = Sampling(seed=seed % 2**32)
-        reply = self._generate(earlier, question, self.parts.settings.system, sampling, listener, asker.labels)
+        system, further = self.parts.settings.system, conversation.alternatives
+        reply = self._generate(earlier, question, system, self._varied(), listener, asker.labels, further)
         if reply.stop != "asked":
             kept_as = completion_records.set_of(self.store, first) or self.completions.get(first)[1]
             self._note(asker.completion, self._scored(question, reply, asker), kept_as)
+        return reply
+
+    def second(self, kept: DialogueSet, number: int, should_stop: Callable[[], bool]) -> Reply:
+        """Another reply to a buffered question by itself, the first one out of sight; `number` tells them apart.
+
+        Nothing of it is observed or remembered.
+        """
+        itself = Provenance(frozenset() if kept.id is None else frozenset([kept.id]))
+        alone = Conversation(sources=[itself])  # so that it is not recalled
+        system, listener = self.parts.settings.system, Listener(should_stop=should_stop)
+        reply = self._generate(alone, kept.question, system, self._varied(), listener, further=number)
+        reply.provenance = replace(reply.provenance, sets=reply.provenance.sets - itself.sets)
         return reply
 
     def observe(
@@ -138,9 +152,14 @@ class Chat:
         """The exchanges to show before this message, as turns; see Retrieval."""
         return self.parts.retrieval.few_shot_turns(text, conversation, labels)
 
-    def _seed(self, conversation: Conversation) -> int:
-        """Of the reply to a conversation's next message."""
-        return self.parts.settings.seed + conversation.left_out + len(conversation.history) + 1
+    def _varied(self) -> Sampling:
+        """Of a reply that was asked for because it is to differ."""
+        return Sampling(temperature=self.parts.settings.temperature or FURTHER_TEMPERATURE)
+
+    def _seed(self, conversation: Conversation, further: int) -> int:
+        """Of the reply to a conversation's next message; each further reply to it has one of its own."""
+        turn = conversation.left_out + len(conversation.history) + 1
+        return (self.parts.settings.seed + turn + further * SEEDS_APART) % 2**32
 
     def _generate(
         self,
@@ -150,13 +169,17 @@ class Chat:
         sampling: Sampling,
         listener: Listener,
         labels: Mapping[str, str] = {},
+        further: int = 0,
     ) -> Reply:
-        """The model's reply to the next message of a conversation, with what it was written from."""
+        """The model's reply to the next message of a conversation, with what it was written from.
+
+        `further`: how many replies that message got before. Another seed draws this one, unless `sampling` names one.
+        """
         s, shown = self.parts.settings, self.retrieved(text, conversation, labels)
         written_from = self._sources(conversation, bool(shown))
         reply = self.model.chat(
             [*_system(system), *shown, *conversation.history, {"role": "user", "content": text}],
-            **sampling.options(s, self._seed(conversation)),
+            **sampling.options(s, self._seed(conversation, further)),
             few_shot=len(shown),
             thinking=s.thinking,
             on_text=listener.on_text,

@@ -4,7 +4,8 @@
   it had, so that the KV cache stays valid, and its replies keep their provenance.
 - An exchange is recognized too, whatever was said before it, so a history that was cut or edited keeps the provenance
   of what is left.
-- A question that was answered already in the same history is not observed a second time.
+- A question that was answered already in the same history is not observed a second time, and its next answer is a
+  further one, by another seed.
 
 Digests are keyed with a random key of this process; texts go with `begin_anew`, digests stay.
 """
@@ -34,7 +35,7 @@ class Histories:
         self._most, self._key = most, secrets.token_bytes(16)
         self._conversations: OrderedDict[bytes, Conversation] = OrderedDict()
         self._exchanges: OrderedDict[bytes, Provenance] = OrderedDict()  # of each reply, itself included
-        self._completions: OrderedDict[bytes, str] = OrderedDict()  # the first completion of each question
+        self._completions: OrderedDict[bytes, tuple[str, int]] = OrderedDict()  # each question's first, and how many
 
     def conversation(self, system: str, history: Sequence[dict]) -> Conversation:
         """The conversation that these messages are, to be continued; a known one is copied, for it may branch."""
@@ -46,7 +47,11 @@ class Histories:
 
     def first_completion(self, system: str, history: Sequence[dict], question: str) -> str | None:
         """The id of the completion that answered this very question first."""
-        return self._completions.get(self._digest(system, [*history, _user(question)]))
+        return self._completions_of(system, history, question)[0] or None
+
+    def count_completions(self, system: str, history: Sequence[dict], question: str) -> int:
+        """How many completions answered this very question."""
+        return self._completions_of(system, history, question)[1]
 
     def add(
         self,
@@ -61,12 +66,16 @@ class Histories:
         turn = _user(question), {"role": "assistant", "content": reply}
         self._keep(self._conversations, self._digest(system, [*history, *turn]), continued, self._most)
         self._keep(self._exchanges, self._digest("", turn), continued.sources[-1], MOST_EXCHANGES)
+        first, count = self._completions_of(system, history, question)
         asked = self._digest(system, [*history, turn[0]])
-        self._keep(self._completions, asked, self._completions.get(asked, completion), MOST_EXCHANGES)
+        self._keep(self._completions, asked, (first or completion, count + 1), MOST_EXCHANGES)
 
     def begin_anew(self) -> None:
         """Forget all texts; what replies were written from stays known."""
         self._conversations.clear()
+
+    def _completions_of(self, system: str, history: Sequence[dict], question: str) -> tuple[str, int]:
+        return self._completions.get(self._digest(system, [*history, _user(question)]), ("", 0))
 
     def _source(self, question: dict, reply: dict) -> Provenance:
         return self._exchanges.get(self._digest("", [question, reply]), UNKNOWN)

@@ -15,6 +15,7 @@ from ..learning.outcome import Outcome, SliceOutcome
 from ..learning.pipeline import TrainingPipeline
 from ..learning.refresh import refresh
 from ..learning.report import TrainingReport
+from ..learning.second_replies import Write, write_second_replies
 from ..learning.serving import serve, with_sound_adapter
 from ..learning.stages.promote import note_learned, record
 from ..model.base_model import BaseModel
@@ -33,6 +34,7 @@ class Learner:
     store: Store
     model: BaseModel
     parts: Parts
+    write_second: Write  # another reply to a buffered question
 
     def pipeline(self) -> TrainingPipeline:
         parts = self.parts
@@ -53,7 +55,9 @@ class Learner:
             return SliceOutcome.unfinished("embedding the buffer anew")
         self.monitor_adapter(cancellation)
         if self.parts.scheduler.nothing_to_learn():
-            return SliceOutcome(Outcome.REFRESHED, "embedded the buffer anew")
+            if not self.write_second_replies(bars, cancellation):
+                return SliceOutcome.unfinished("second replies")
+            return SliceOutcome(Outcome.REFRESHED, "embeddings and second replies are up to date")
         if cancellation.requested():
             return SliceOutcome.unfinished("adapter monitoring")
         report = self.run(cancellation, bars)
@@ -75,6 +79,15 @@ class Learner:
             return refresh(self.store, parts.buffer, embed, parts.settings.eoe_reading, cancellation, bars)
 
         return with_sound_adapter(self.model, parts.adapters, refresh_all)
+
+    def write_second_replies(self, bars: Bars, cancellation: Cancellation) -> bool:
+        """To the next questions, where they are to offer two; False when cancelled."""
+        parts = self.parts
+
+        def write_all() -> bool:
+            return write_second_replies(self.store, parts.buffer, parts.settings, self.write_second, cancellation, bars)
+
+        return with_sound_adapter(self.model, parts.adapters, write_all)
 
     def rollback(self) -> AdapterVersion | None:
         current, before = self.parts.adapters.current(), self.parts.adapters.rollback()

@@ -53,7 +53,7 @@ class Parts:
         return cls(
             settings=s,
             buffer=buffer,
-            queue=AnnotationQueue(store, s.daily_limit, s.quiet_from, s.quiet_until, clock, s.bin_bytes),
+            queue=AnnotationQueue(store, s.daily_limit, s.quiet_from, s.quiet_until, clock, s.bin_bytes, s.ask_choices),
             adapters=Adapters(store, model.sha256, s.keep_adapters),
             scheduler=Scheduler(store, s, source),
             observer=Observer(buffer, lexicons, s.eoe_reading),

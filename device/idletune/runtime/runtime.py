@@ -418,4 +418,4 @@ class Runtime(OpenedHome):
 
     @property
     def _learner(self) -> Learner:
-        return Learner(self.store, self.model, self._parts)
+        return Learner(self.store, self.model, self._parts, self._chat.second)

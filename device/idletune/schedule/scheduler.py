@@ -15,6 +15,7 @@ from ..learning.outcome import SliceOutcome
 from ..learning.training_runs import MIN_ANSWERS_TO_TRAIN, TooFewAnswers, count_answers, resumable_run
 from ..settings import Settings
 from ..state import schedule_records
+from ..state.second_replies import due
 from ..state.set_records import embeddings_due
 from ..state.store import Store
 from .lock import is_learning, learner_lock
@@ -85,7 +86,7 @@ class Scheduler:
 
     def decide(self, nothing: Callable[[], str | None] | None = None) -> Decision:
         """The decision at this moment; nothing is recorded. `nothing` as in `tick`."""
-        if reason := (nothing or self.nothing_to_learn)():
+        if reason := (nothing or self.nothing_to_do)():
             return Decision(False, Code.NOTHING, reason)
         return self.policy.decide(self.source.read(), self.clock.now(), self.history())
 
@@ -99,8 +100,13 @@ class Scheduler:
         """Whether a training run was begun that the next slice goes on with."""
         return resumable_run(self.store) is not None
 
+    def nothing_to_do(self) -> str | None:
+        """Why a slice would have nothing to do, or None: something to learn, or second replies to be written."""
+        settings = self.settings
+        return None if due(self.store, settings.ask_choices, settings.daily_limit) else self.nothing_to_learn()
+
     def nothing_to_learn(self) -> str | None:
-        """Why there is nothing to do, or None."""
+        """Why there is nothing to learn, or None."""
         if resumable_run(self.store) or embeddings_due(self.store):
             return None
         wanted, owed = self.settings.new_answers, self.store.counter("retrain_owed") > 0

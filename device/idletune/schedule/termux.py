@@ -8,7 +8,8 @@
   shell reads not a character of, and never in an argument list. The heredoc's end begins with a double
   quote: no line of a reply can, for its own are escaped. And nobody can guess the rest.
 - What a notification shows goes by standard input, so that no process list holds it.
-- What is approved is what was shown: a text that needs several pages has the button Good on its last one alone.
+- What is approved is what was shown: a text that needs several pages has the button Good on its last one alone, and
+  so have First and Second, where the question is which of two replies is better.
 - Termux:API 0.51 runs the action it was first given, whatever button is pressed. The first
   one of ours shows the question again, so that there no button records what the user did not say.
 """
@@ -37,7 +38,8 @@ NOTIFICATION = "idletune-question"
 KEPT_VARIABLES = "PATH", "LLAMA_CPP_LIB_PATH", "LD_LIBRARY_PATH", "PYTHONPATH"
 JOBS = "learn", "ask"  # scripts that Android starts
 FOLDER = "termux"  # folder of the scripts and of what they said last, in the home
-_BUTTONS = ("Good", "good"), ("Edit", "edit"), ("Skip", "skip")
+_GOOD = ("Good", "good"), ("Edit", "edit"), ("Skip", "skip")
+_WHICH = ("First", "first"), ("Second", "second"), ("Neither", "skip")
 REPLY, MARK = "$REPLY", ">"
 
 LEARN = """\
@@ -148,25 +150,35 @@ def wake_lock() -> Iterator[None]:
 
 
 def show(prompt: Prompt, home: Path, note: str = "", page: int = 1) -> None:
-    """Put a question up as a notification with the buttons Good, Edit (typed in place) and Skip.
+    """Put a question up as a notification with the buttons Good, Edit (typed in place) and Skip; or First, Second and
+    Neither, where it offers two replies.
 
-    Where it takes several pages, all but the last have the button More in the place of Good.
+    Where it takes several pages, all but the last have the button More in the place of what approves.
     """
     if not (scripts_folder(home) / "answer").is_file():
         raise UsageError("the notification's buttons have no script; run idletune termux install first")
-    texts = [_plain(note)] if note else []
-    all_pages = pages("\n".join([*texts, f"You: {_plain(prompt.question)}", f"It: {_plain(prompt.reply)}"]))
+    texts, (title, replies, verdicts) = [_plain(note)] if note else [], _asked(prompt)
+    all_pages = pages("\n".join([*texts, f"You: {_plain(prompt.question)}", *replies]))
     page = min(page, len(all_pages))
-    buttons = [(label, action(home, verdict, prompt)) for label, verdict in _BUTTONS]
+    buttons = [(label, action(home, verdict, prompt)) for label, verdict in verdicts]
     if page < len(all_pages):
-        buttons[0] = "More", f"{_asking(home)} --page {page + 1} --shown {prompt.shown}"
-    command = ["termux-notification", "--id", NOTIFICATION, "--title", "Was this a good answer?", "--alert-once"]
+        more = "More", f"{_asking(home)} --page {page + 1} --shown {prompt.shown}"
+        buttons = [more, *buttons[-1 if prompt.second is not None else 1 :]]
+    command = ["termux-notification", "--id", NOTIFICATION, "--title", title, "--alert-once"]
     command += ["--action", _asking(home)]
     for number, (label, pressed) in enumerate(buttons, start=1):
         command += [f"--button{number}", label, f"--button{number}-action", pressed]
     # Termux:API shows more than one line only of a content that has a line's end.
     part = f"{page} of {len(all_pages)}\n" if len(all_pages) > 1 else ""
     run(command, input=part + all_pages[page - 1])
+
+
+def _asked(prompt: Prompt) -> tuple[str, list[str], tuple[tuple[str, str], ...]]:
+    """The question itself, the lines of what was answered, and the buttons with their verdicts."""
+    if prompt.second is None:
+        return "Was this a good answer?", [f"It: {_plain(prompt.reply)}"], _GOOD
+    replies = [f"First: {_plain(prompt.reply)}", f"Second: {_plain(prompt.second)}"]
+    return "Which answer is better?", replies, _WHICH
 
 
 def dismiss(home: Path) -> None:

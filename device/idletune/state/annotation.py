@@ -5,6 +5,7 @@
   worthwhile first. A prompt that was shown stays the next one until it is answered, at no new cost.
 - Only what was shown can be answered, whichever program asks and answers. Showing a prompt records a digest of its
   texts; an answer to another text than the recorded one, or to one that was never shown, is refused.
+- A question may offer a second reply beside the first (second_replies.py): then one tap says which is better.
 - "Never ask about this" goes by the question, kept as a hash: it holds when the question comes again,
   and the store need not keep the very text the user wanted gone.
 """
@@ -19,7 +20,7 @@ from itertools import takewhile
 from ..clock import DAY, FakeClock, Moment, SystemClock, ages, given, moments_of
 from ..errors import UsageError
 from ..local_time import is_hour_between, local_time
-from . import choices
+from . import choices, provenance, second_replies
 from .bins import BIN_BYTES, check_bin, size_of_embeddings
 from .integrity import LARGEST_TIME
 from .store import Store
@@ -52,6 +53,7 @@ class Prompt:
     asked_at: float | None
     shown: str | None  # digest of the texts as they were shown; answers refer to it
     embedding_bytes: int
+    second: str | None = None  # another reply, where the question is which of two is better
 
 
 class AnnotationQueue:
@@ -68,6 +70,7 @@ class AnnotationQueue:
         quiet_until: int = 8,
         clock: Callable[[], float] | SystemClock | FakeClock | None = None,
         bin_bytes: int = BIN_BYTES,
+        ask_choices: float = 0.0,
     ):
         if daily_limit < 0:
             raise UsageError(f"the daily limit is {daily_limit}; use 0 (never ask) or more")
@@ -75,7 +78,7 @@ class AnnotationQueue:
             if not 0 <= hour <= 23:
                 raise UsageError(f"quiet hours begin or end at {hour}; use whole hours from 0 to 23")
         self.daily_limit, self.quiet_from, self.quiet_until = daily_limit, quiet_from, quiet_until
-        self.bin_bytes = bin_bytes
+        self.bin_bytes, self.ask_choices = bin_bytes, ask_choices
         self._store, self._moment = store, moments_of(clock or store.clock)
 
     def refill(self) -> int:
@@ -110,7 +113,7 @@ class AnnotationQueue:
     def accept(self, prompt_id: int, origin: str = "", shown: str | None = None) -> int:
         """The model's reply becomes the response; `origin` says who answered. Returns the dialogue set's id.
 
-        This and the three others raise UsageError for a prompt that was not shown, or shows other texts by now; with
+        This and the four others raise UsageError for a prompt that was not shown, or shows other texts by now; with
         `shown`, the digest of what the answer was given to, also when the prompt was shown again with others.
         """
         with self._store.transaction():
@@ -130,6 +133,22 @@ class AnnotationQueue:
                 raise UsageError(f"an empty answer to prompt {prompt_id}; write one, or dismiss the prompt")
             check_bin((prompt.question, text.strip()), prompt.embedding_bytes, self.bin_bytes)
             return self._answer(prompt, "edited", text.strip(), origin)
+
+    def choose_shown(self, prompt_id: int, second: bool, origin: str = "", shown: str | None = None) -> int:
+        """Of the two replies that the prompt offers, the first or the second is better. Returns the dialogue set's id.
+
+        UsageError also for a prompt that offers one reply.
+        """
+        with self._store.transaction():
+            prompt = self._waiting(prompt_id, shown)
+            other = second_replies.find(self._store, prompt.dialogue_set_id)
+            if prompt.second is None or other is None:
+                raise UsageError(f"prompt {prompt_id} offers one reply; accept, edit or dismiss it")
+            provenance.check_not_forgotten(self._store, other.provenance)
+            provenance.record(self._store, prompt.dialogue_set_id, other.provenance)  # the words of both are kept
+            replies = (other.text, prompt.reply) if second else (prompt.reply, other.text)
+            self.choose(prompt.dialogue_set_id, *replies, origin)
+        return prompt.dialogue_set_id
 
     def dismiss(self, prompt_id: int, shown: str | None = None) -> None:
         """No answer: the set stays in the buffer, and is not asked about again."""
@@ -246,7 +265,8 @@ class AnnotationQueue:
         return shown
 
     def _digest(self, prompt: Prompt) -> str:
-        texts = json.dumps([prompt.id, prompt.question, prompt.reply])
+        second = [] if prompt.second is None else [prompt.second]
+        texts = json.dumps([prompt.id, prompt.question, prompt.reply, *second])
         return self._store.cipher.digest(hashlib.sha256(texts.encode()).hexdigest())[:DIGEST_CHARACTERS]
 
     def _waiting(self, prompt_id: int, shown: str | None) -> Prompt:
@@ -274,7 +294,14 @@ class AnnotationQueue:
     def _parse(self, row) -> Prompt:
         plain = self._store.decrypt("dialogue_sets", row["dialogue_set_id"], row)
         plain["embedding_bytes"] = self._embedding_bytes(plain)
-        return Prompt(**plain)
+        return Prompt(**plain, second=self._second(row["dialogue_set_id"]))
+
+    def _second(self, dialogue_set_id: int) -> str | None:
+        """The reply to offer beside a set's own, where there is one and the user wants to be asked so."""
+        if not second_replies.offers_choice(dialogue_set_id, self.ask_choices):
+            return None
+        found = second_replies.find(self._store, dialogue_set_id)
+        return found.text if found else None
 
     def _hash(self, question: str) -> str:
         return self._store.cipher.digest(question_hash(question))
@@ -308,6 +335,7 @@ class AnnotationQueue:
         """Of the prompt about a set; one is made where there is none."""
         values = dialogue_set_id, state, None if state == "pending" else self._clock()
         with self._store.transaction() as db:
+            second_replies.remove(self._store, dialogue_set_id)
             db.execute(
                 "INSERT INTO prompts (dialogue_set_id, state, answered_at) VALUES (?, ?, ?) ON CONFLICT"
                 " (dialogue_set_id) DO UPDATE SET state = excluded.state, answered_at = excluded.answered_at,"
@@ -321,6 +349,7 @@ class AnnotationQueue:
 
     def _close(self, prompt: Prompt, state: str) -> None:
         with self._store.transaction() as db:
+            second_replies.remove(self._store, prompt.dialogue_set_id)
             db.execute(
                 "UPDATE prompts SET state = ?, answered_at = ?, shown = NULL WHERE id = ?",
                 (state, self._clock(), prompt.id),

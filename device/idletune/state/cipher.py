@@ -31,6 +31,7 @@ ENCRYPTED_COLUMNS = {
     "copies": ("path",),
     "imports": ("name",),
     "choices": ("rejected",),
+    "second_replies": ("reply",),
     "set_labels": ("labels",),
 }
 BINARY_COLUMNS = ("embedding", "question_embedding")

@@ -12,7 +12,7 @@ from .store import Store
 LEFT_OUT = ("embedding", "question_embedding", "question_hash", "digest", "shown")
 LEFT_OUT_TABLES = ("data_keys", "idletune_migrations", "private_settings", "sqlite_sequence")  # of settings: opened
 # Never the user's own words.
-JSON_COLUMNS = ("settings", "dialogue_set_ids", "losses", "detail", "training", "held_out", "measures")
+JSON_COLUMNS = ("settings", "dialogue_set_ids", "losses", "detail", "training", "held_out", "measures", "written_from")
 
 
 def tables_of(store: Store) -> dict[str, list[dict[str, Any]]]:

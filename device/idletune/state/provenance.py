@@ -51,10 +51,14 @@ def of_answers(store: Store, ids: Iterable[int]) -> Provenance:
     return Provenance(ids).joined(*replies)
 
 
+def is_forgotten(store: Store, provenance: Provenance) -> bool:
+    """Whether a set was forgotten that a reply was written from, as shown or by an adapter that knew it."""
+    return any_forgotten(store, provenance.sets | _known(store, provenance.adapters))
+
+
 def check_not_forgotten(store: Store, provenance: Provenance) -> None:
-    """UsageError when a set was forgotten that a reply was written from, as shown or by an adapter that knew it."""
-    sources = provenance.sets | _known(store, provenance.adapters)
-    if any_forgotten(store, sources):
+    """UsageError where `is_forgotten`."""
+    if is_forgotten(store, provenance):
         raise UsageError("a dialogue set that this reply was written from was forgotten meanwhile; ask again")
 
 

@@ -254,6 +254,17 @@ def m020_set_labels(db: sqlite3.Connection) -> None:
     )""")
 
 
+def m021_second_replies(db: sqlite3.Connection) -> None:
+    """Another reply to a question that waits, so that the user can choose (second_replies.py)."""
+    db.execute("""CREATE TABLE second_replies (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        dialogue_set_id INTEGER NOT NULL UNIQUE REFERENCES dialogue_sets (id) ON DELETE CASCADE,
+        at REAL NOT NULL,
+        written_from TEXT NOT NULL,  -- JSON: ids of dialogue sets and adapter versions
+        reply TEXT NOT NULL          -- sealed; '' where none was found that differs
+    )""")
+
+
 MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [
     m001_initial,
     m002_rounds,
@@ -275,6 +286,7 @@ MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [
     m018_fleets,
     m019_choices,
     m020_set_labels,
+    m021_second_replies,
 ]
 
 

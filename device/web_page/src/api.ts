@@ -52,13 +52,16 @@ export type Turn = { role: "user" | "assistant"; content: string };
 
 export type Piece = { content?: string; reasoning_content?: string }; // of the answer, or of thoughts before it
 
-/** Answers the conversation as a stream of pieces; returns the completion's id. An abort ends it. */
+/** Answers the conversation as a stream of pieces; returns the completion's id. An abort ends it. Asked for the same
+ * once more, the server gives another answer, unless the most likely words are wanted. */
 export async function complete(
   messages: Turn[],
   onPiece: (piece: Piece) => void,
   signal: AbortSignal,
+  sampling: { temperature?: number } = {},
 ): Promise<string> {
-  const response = await post("/v1/chat/completions", { model: "idletune", messages, stream: true }, signal);
+  const asked = { model: "idletune", messages, stream: true, ...sampling };
+  const response = await post("/v1/chat/completions", asked, signal);
   if (!response.ok || !response.body) throw await failure(response);
   let id = "";
   for await (const data of lines(response.body)) {
@@ -72,9 +75,10 @@ export async function complete(
   return id;
 }
 
-export type Rating = "up" | "never_ask" | { text: string };
+export type Rating = "up" | "never_ask" | { text: string } | { better_than: string };
 
-/** Says of a completion that it was good, what would have been better, or never to ask about it. */
+/** Says of a completion that it was good, what would have been better, that it is better than another one to the same
+ * message, or never to ask about it. */
 export async function rate(completion: string, rating: Rating): Promise<void> {
   const said = typeof rating === "string" ? { rating } : rating;
   const response = await post("/v1/feedback", { completion_id: completion, ...said });

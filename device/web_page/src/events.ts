@@ -24,10 +24,7 @@ let source: EventSource | null = null;
 /** Connect, read the state, and go on doing so for as long as the page is open. */
 export async function connect(): Promise<void> {
   source?.close();
-  await attempt(async () => {
-    await refresh();
-    if (connection.value === "there") await refreshPrompt();
-  });
+  await attempt(refresh);
   if (connection.value === "there") listen();
   else if (connection.value === "loading" || connection.value === "lost") setTimeout(connect, RETRY_MS);
 }
@@ -40,6 +37,10 @@ function listen(): void {
       handle(name, data);
     });
   }
+  source.onopen = () => {
+    // From now on this page gets questions from all doors; asking for one counts it.
+    void attempt(refreshPrompt).then(() => attempt(refresh));
+  };
   source.onerror = () => {
     // The browser would try again by itself, but not after an answer such as 401: so ask once more what is the case.
     source?.close();

@@ -52,7 +52,11 @@ export async function refresh(): Promise<void> {
   if (!learning.value.running) training.value = null;
 }
 
-/** The question that is due; asking for it counts as showing it. */
+let asked = 0;
+
+/** The question that is due; asking for it counts as showing it. What an earlier call hears later is out of date. */
 export async function refreshPrompt(): Promise<void> {
-  prompt.value = (await call<{ prompts: Prompt[] }>("prompts")).prompts[0] ?? null;
+  const mine = ++asked;
+  const [due = null] = (await call<{ prompts: Prompt[] }>("prompts")).prompts;
+  if (mine === asked) prompt.value = due;
 }

@@ -44,7 +44,14 @@ export type Condition = { code: string; met: boolean | null; reason: string };
 
 export type LearningState = { running: boolean; unfinished: boolean; conditions: Condition[] };
 
-export type Prompt = { id: number; dialogue_set_id: number; question: string; response: string; shown: string };
+export type Prompt = {
+  id: number;
+  dialogue_set_id: number;
+  question: string;
+  response: string;
+  second: string | null; // another response, where the question is which of two is better
+  shown: string;
+};
 
 export type KeptSet = {
   id: number;

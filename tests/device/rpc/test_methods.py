@@ -106,6 +106,28 @@ def test_each_verdict(opened, verdict, text):
     )
 
 
+@pytest.mark.parametrize("verdict, other", [("first", "second"), ("second", "first")])
+def test_a_question_offers_two_responses_where_that_is_wanted(opened, verdict, other):
+    call = opened.call
+    opened.open(seed=3, ask_choices=1.0)
+    for question in ("what is bread?", "what is butter?"):
+        call("observe", question=question, response="a reply")
+    call("device_state", state=CHARGING)
+    done = call("tick")
+    assert (done["outcome"], done["more"]) == ("refreshed", False)
+    put = call("prompts")["prompts"][0]  # at once: too early for a second response
+    assert put["second"] is None
+    call("answer", prompt_id=put["id"], shown=put["shown"], verdict="dismiss")
+    due = call("prompts")["prompts"][0]
+    texts = {"first": due["response"], "second": due["second"]}
+    assert texts["second"] and texts["first"] != texts["second"]
+    answered = {"prompt_id": due["id"], "shown": due["shown"], "verdict": verdict}
+    assert "is not what was shown" in fails(-32001, call, "answer", **{**answered, "shown": "another"})
+    assert call("answer", **answered) == {"verdict": verdict}
+    assert call("sets", which="answered")["sets"][0]["response"] == texts[verdict]
+    assert "answered already" in fails(-32001, call, "answer", **{**answered, "verdict": other})
+
+
 def test_an_answer_that_finds_the_disk_full_can_be_given_again(opened):
     opened.open()
     opened.call("observe", question="what is bread?", response="a loaf")

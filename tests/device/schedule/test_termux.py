@@ -15,13 +15,14 @@ import numpy as np
 import pytest
 from hostile_replies import hostile_replies
 from idletune.commands.cli import main
-from idletune.dialogue import DialogueSet, Scores
+from idletune.dialogue import UNKNOWN, DialogueSet, Scores
 from idletune.errors import UsageError
 from idletune.rpc import Dispatcher
 from idletune.runtime import Runtime
 from idletune.schedule import termux
 from idletune.selection.buffer import Buffer
 from idletune.selection.policies import make_policy
+from idletune.state import choices, second_replies
 from idletune.state.annotation import AnnotationQueue, Prompt
 from idletune.state.keyring import make_key, read_key
 from idletune.state.private_settings import kept
@@ -165,6 +166,37 @@ def test_a_question_is_shown_and_answered_by_its_buttons(phone, asked, home):
     assert not (home / "canary").exists()
 
 
+CHOICES = (*ANY_HOUR, "--set", "ask_choices=1")
+
+
+@pytest.mark.parametrize("button, kept", [(1, "a 'reply' $(date)"), (2, "8 minutes"), (3, None)])
+def test_which_of_two_replies_is_better_takes_a_tap(phone, asked, home, button, kept):
+    second_replies.record(asked, 2, "8 minutes", UNKNOWN)
+    main(["termux", "install", *CHOICES])
+    assert main(["ask", "--notify", *CHOICES]) == 0
+    shown = phone.notification()
+    assert shown["title"] == "Which answer is better?"
+    assert shown["content"] == "You: how long does an egg boil?\nFirst: a 'reply' $(date)\nSecond: 8 minutes"
+    assert (shown["button1"], shown["button2"], shown["button3"]) == ("First", "Second", "Neither")
+    done = phone.press(button)
+    assert done.returncode == 0, done.stderr
+    assert answers(asked) == [None, kept] and phone.notification() is None
+    other = {1: "8 minutes", 2: "a 'reply' $(date)", 3: None}[button]
+    assert choices.rejected_reply(asked, 2) == other
+
+
+def test_two_long_replies_are_chosen_from_on_the_last_page(phone, asked):
+    second_replies.record(asked, 2, "8 minutes " * 40, UNKNOWN)
+    main(["termux", "install", *CHOICES])
+    main(["ask", "--notify", *CHOICES])
+    for page in (1, 2):
+        shown = phone.notification()
+        assert (shown["button1"], shown["button2"]) == ("More", "Neither") and "button3" not in shown, page
+        assert phone.press(1).returncode == 0
+    assert phone.notification()["button1"] == "First" and phone.press(2).returncode == 0
+    assert answers(asked) == [None, "8 minutes " * 40]
+
+
 def test_skip_and_a_stale_button(phone, asked, capsys):
     main(["termux", "install", *ANY_HOUR])
     main(["ask", "--notify", *ANY_HOUR])
@@ -272,6 +304,10 @@ def test_asking_and_answering_without_notifications(asked, capsys, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("7 minutes\n".encode())))
     assert main(["answer", "edit", "2"]) == 0 and answers(asked) == [None, "7 minutes"]
     assert main(["answer", "skip", "2"]) == 2 and "answered already" in capsys.readouterr().err
+    second_replies.record(asked, 1, "a staple", UNKNOWN)
+    assert main(["ask", *CHOICES]) == 0 and ", or 'a staple'" in capsys.readouterr().out
+    assert main(["answer", "second", "1", *CHOICES]) == 0
+    assert answers(asked) == ["a staple", "7 minutes"]
 
 
 def test_buttons_without_scripts_are_refused(phone, asked, capsys):

@@ -7,12 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from browser import WebProcess, chromium, home_that_learns, new_page
+from browser import WebProcess, chromium, home_that_learns, home_that_offers_two, new_page
 from rpc_caller import CHANGED
 
 HOSTILE = '<img src=x onerror="document.title=1"><b>bold</b><script>alert(1)</script>'
 HEBREW = "שלום, מה שלומך?"
 ANSWERS = 10
+NUMBERS = "First", "Second"
 PAGES = "Chat", "Kept", "Learning", "Settings"
 
 pytestmark = pytest.mark.slow
@@ -168,6 +169,65 @@ def test_a_whole_life(page):
     notice(page, "Undone.")
     go(page, "Learning")
     page.get_by_text("You undid it.").wait_for()
+
+
+def another(page):
+    """Ask for another answer to the last message; the two, when both are written."""
+    page.get_by_role("button", name="Another").click()
+    both = page.get_by_role("group", name="Two answers, which is better?")
+    both.get_by_role("button", name="Second is better").wait_for()
+    return both
+
+
+def focused(page, name: str) -> None:
+    """Wait until the button with this name has the focus."""
+    page.locator("button:focus", has_text=name).wait_for()
+
+
+def test_the_better_of_two_answers_is_kept(page):
+    say(page, "hello bread")
+    both = another(page)
+    first, second = (both.get_by_role("region", name=f"{name} answer") for name in NUMBERS)
+    (left, right), texts = (
+        [each.bounding_box() for each in (first, second)],
+        [each.locator(".words").inner_text() for each in (first, second)],
+    )
+    assert left["y"] == right["y"] and left["x"] + left["width"] < right["x"] and right["x"] + right["width"] <= 360
+    assert texts[0] != texts[1]
+    page.keyboard.press("Tab")  # from the button that asked for it
+    focused(page, "First is better")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.get_by_text("Kept as the better answer.").wait_for()
+    assert page.get_by_role("article", name="Answer").locator(".words").inner_text() == texts[1]
+    say(page, "and rye?")  # the conversation goes on with it
+    another(page).get_by_role("button", name="Neither").click()
+    focused(page, "Good")
+    go(page, "Kept")
+    page.get_by_role("searchbox").fill("hello bread")
+    page.get_by_text("1 exchange found").wait_for()
+    assert texts[1] in page.get_by_role("listitem").filter(has_text="hello bread").inner_text()
+
+
+def test_a_question_offers_two_answers(browser, tmp_path, tiny_path):
+    """The second one was written in an idle window; one tap says which is better."""
+    home = tmp_path / "home"
+    settings = home_that_offers_two(home, tiny_path)
+    process = WebProcess(home, tiny_path, settings)
+    try:
+        with opened(browser, process.link) as page:
+            due = page.get_by_role("region", name="A question to you")
+            due.get_by_text("Which is better?").wait_for()
+            texts = [due.get_by_role("region", name=f"{n} answer").locator(".words").inner_text() for n in NUMBERS]
+            assert texts[0] == "a reply" and texts[1] != texts[0]
+            assert page.evaluate("document.documentElement.scrollWidth") <= 360
+            due.get_by_role("button", name="Second is better").click()
+            due.wait_for(state="detached")
+            go(page, "Kept")
+            page.get_by_role("button", name="Answered", exact=True).click()
+            assert texts[1] in page.get_by_role("listitem").inner_text()
+    finally:
+        process.close()
 
 
 def test_a_second_tab_sees_what_the_first_one_does(page, web):
@@ -393,12 +453,13 @@ def test_focus_goes_back_where_it_was(any_page):
     say(page, "and butter?")
     page.get_by_role("button", name="Better…").last.click()
     page.get_by_role("button", name="Cancel").click()
-    assert page.evaluate("document.activeElement.textContent") == "Good"
+    focused(page, "Good")
     go(page, "Settings")
     page.get_by_role("button", name="Export everything").click()
+    dialog(page).wait_for()
     page.keyboard.press("Escape")
     dialog(page).wait_for(state="detached")
-    assert page.evaluate("document.activeElement.textContent") == "Export everything"
+    focused(page, "Export everything")
 
 
 def test_what_learning_takes_is_tried(any_page):
@@ -426,6 +487,7 @@ def test_axe_finds_no_fault(browser, shared, scheme):
     process, profile = shared
     with opened(browser, process.url, storage_state=profile, color_scheme=scheme) as page:
         say(page, "hello bread")
+        another(page)
         for name in PAGES:
             go(page, name)
             page.get_by_role("heading", level=1).wait_for()
@@ -437,6 +499,7 @@ def test_axe_finds_no_fault(browser, shared, scheme):
 def test_nothing_is_wider_than_a_phone(any_page):
     page = any_page
     say(page, "x" * 500)
+    another(page)
     for name in PAGES:
         go(page, name)
         page.wait_for_timeout(200)

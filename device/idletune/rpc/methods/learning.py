@@ -56,7 +56,7 @@ def device_state(call: Call, state: dict) -> dict:
         text(
             "outcome",
             "the window is closed; stopped, to go on in the next slice; a verdict (held_back waits for promote); or"
-            " only embeddings were refreshed",
+            " only embeddings were refreshed, or second replies to questions written",
             choices=("not_now", "stopped", "promoted", "held_back", "rejected", "refreshed"),
         ),
         text("code", "the check that closed the window, or that would close it now"),
@@ -69,7 +69,7 @@ def tick(call: Call, max_seconds: float = float("inf")) -> dict:
     """Learn for one slice if the device allows it now. Does not wait: fails with busy while the model is in use."""
     with call.shared.learning(call.client) as (runtime, asked), adapter_changes_announced(call, runtime) as verdicts:
         done = call.shared.compute(lambda: runtime.tick(progress_events(call), asked, max_seconds))
-        more = runtime.scheduler.nothing_to_learn() is None
+        more = runtime.scheduler.nothing_to_do() is None
     # A slice also ends before it is done when another process forgets a set that it learns from.
     kind = "not_now" if done.outcome is None else "stopped" if done.stopped or more else "refreshed"
     for verdict in verdicts:

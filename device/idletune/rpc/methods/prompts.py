@@ -24,7 +24,8 @@ SHOWN_CHARACTERS = 64
     result=(
         array(
             "prompts",
-            "the question to put to the user now, or none: id, dialogue_set_id, question, response, asked_at, shown",
+            "the question to put to the user now, or none: id, dialogue_set_id, question, response, asked_at, shown,"
+            " second (another response where the question is which is better, else null)",
         ),
         integer("waiting", "how many are open in all sessions"),
     ),
@@ -46,8 +47,8 @@ def prompts(call: Call) -> dict:
         text("shown", "the question's `shown`: what the user saw, whole", longest=SHOWN_CHARACTERS),
         text(
             "verdict",
-            "the response was good, this is better, no answer, or never ask about this",
-            choices=("accept", "edit", "dismiss", "never_ask"),
+            "the response was good, this is better, no answer, never ask about this; or which of two is better",
+            choices=("accept", "edit", "dismiss", "never_ask", "first", "second"),
         ),
         text("text", "the better response, with edit only", required=False),
         boolean("notification", "it was given on a notification; kept with the answer", required=False),
@@ -60,7 +61,8 @@ def answer(
     """Take the user's answer; it is on the disk when this returns.
 
     Only a question that was handed out, with the very texts it has now, can be answered; one that a display had to cut
-    must not be accepted from there.
+    must not be accepted from there. Where it has a second response, the verdicts first and second say which one is
+    better: it is learned at less weight (setting choice_weight).
     """
     if (text is not None) != (verdict == "edit"):
         raise RpcError(INVALID_PARAMS, "parameter text goes with the verdict edit, and with no other")
@@ -70,6 +72,8 @@ def answer(
             queue.edit(prompt_id, text, origin, shown)
         elif verdict == "accept":
             queue.accept(prompt_id, origin, shown)
+        elif verdict in ("first", "second"):
+            queue.choose_shown(prompt_id, verdict == "second", origin, shown)
         else:
             getattr(queue, verdict)(prompt_id, shown)
     return {"verdict": verdict}
@@ -137,6 +141,7 @@ def described(prompt: "Prompt") -> dict:
         "dialogue_set_id": prompt.dialogue_set_id,
         "question": prompt.question,
         "response": prompt.reply,
+        "second": prompt.second,
         "asked_at": prompt.asked_at,
         "shown": prompt.shown,
     }

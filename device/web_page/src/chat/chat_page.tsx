@@ -4,7 +4,7 @@ import { LEAST_ANSWERS, prompt, status } from "../state";
 import { Icon } from "../ui/icons";
 import { count } from "../words";
 import { Composer } from "./composer";
-import { beginAnew, isAnswering, messages } from "./conversation";
+import { beginAnew, comparisons, isAnswering, messages } from "./conversation";
 import { DueQuestion } from "./due_question";
 import { MessageView } from "./message";
 
@@ -15,7 +15,9 @@ export function ChatPage(): JSX.Element {
   useEffect(() => end.current?.scrollIntoView({ block: "end" }), [
     all.length,
     all[all.length - 1]?.content,
+    all[all.length - 1]?.completion, // its buttons come with it
     prompt.value?.id, // its card takes room from the log
+    comparisons.value, // while it waits, it does not
   ]);
   return (
     <main class="chat">

@@ -1,13 +1,15 @@
 // The conversation of this tab. It is held in memory alone: what is kept for learning, the server decides.
 import { effect, signal } from "@preact/signals";
 import { ApiError, complete, type Piece, type Turn } from "../api";
-import { attempt, forgotten, refresh, refreshPrompt, tell } from "../state";
+import { attempt, forgotten, refresh, refreshPrompt, status, tell } from "../state";
 
-export type Verdict = "good" | "better" | "never";
+export type Verdict = "good" | "better" | "chosen" | "never";
+export type Answer = { content: string; completion?: string; streaming?: boolean; problem?: string };
 export type Message = Turn & {
   key: number;
   completion?: string; // the id that feedback names
   streaming?: boolean;
+  second?: Answer; // another answer to the same message, until the user has chosen one of both
   thoughts?: string; // of a model that thinks before it answers; not part of the answer
   verdict?: Verdict;
   better?: string;
@@ -18,6 +20,7 @@ export const messages = signal<Message[]>([]);
 export const isAnswering = signal(false);
 export const comparisons = signal(0); // that are open: a question to the user waits, for both need the room
 
+const VARIED = { temperature: 0.7 }; // of another answer where the setting asks for the most likely words alone
 let keys = 0;
 let running: AbortController | null = null;
 let known = 0;
@@ -42,23 +45,58 @@ export function stop(): void {
 export async function send(text: string): Promise<void> {
   const question: Message = { key: ++keys, role: "user", content: text };
   const answer: Message = { key: ++keys, role: "assistant", content: "", streaming: true };
-  const history = [...sound(messages.value), question].map(({ role, content }) => ({ role, content }));
-  messages.value = [...messages.value, question, answer];
-  isAnswering.value = true;
-  running = new AbortController();
-  try {
-    const completion = await complete(history, (piece) => append(answer.key, piece), running.signal);
-    change(answer.key, { completion });
-  } catch (error) {
-    change(answer.key, { problem: problemOf(error) });
-  }
-  change(answer.key, { streaming: false });
-  isAnswering.value = false;
-  running = null;
+  messages.value = [...messages.value.map(withoutSecond), question, answer];
+  change(answer.key, await answered(answer.key, (piece) => append(answer.key, piece)));
   await attempt(async () => {
     await refresh();
     await refreshPrompt();
   });
+}
+
+/** Stream another answer to the last message, which stands beside the first one. */
+export async function sendAgain({ key }: Message): Promise<void> {
+  change(key, { second: { content: "", streaming: true } });
+  const append = (piece: Piece) => changeSecond(key, ({ content }) => ({ content: content + (piece.content ?? "") }));
+  const ended = await answered(key, append, status.value?.settings.temperature === 0 ? VARIED : {});
+  changeSecond(key, () => ended);
+}
+
+/** The conversation goes on with the answer that was chosen. */
+export function choose({ key, second }: Message, isSecond: boolean): void {
+  const chosen = isSecond && second ? { content: second.content, completion: second.completion } : {};
+  change(key, { ...chosen, second: undefined, verdict: "chosen" });
+}
+
+/** The conversation goes on with the first answer, of which nothing was said. */
+export function dropSecond({ key }: Message): void {
+  change(key, { second: undefined });
+}
+
+/** Ask for an answer to the question before the message with this key; how that ended. */
+async function answered(key: number, onPiece: (piece: Piece) => void, sampling = {}): Promise<Ended> {
+  const place = messages.value.findIndex((each) => each.key === key);
+  const history = sound(messages.value.slice(0, place)).map(({ role, content }) => ({ role, content }));
+  isAnswering.value = true;
+  running = new AbortController();
+  try {
+    return { completion: await complete(history, onPiece, running.signal, sampling), streaming: false };
+  } catch (error) {
+    return { problem: problemOf(error), streaming: false };
+  } finally {
+    isAnswering.value = false;
+    running = null;
+  }
+}
+
+type Ended = { completion?: string; problem?: string; streaming: false };
+
+function changeSecond(key: number, changes: (before: Answer) => Partial<Answer>): void {
+  const second = messages.value.find((each) => each.key === key)?.second;
+  if (second) change(key, { second: { ...second, ...changes(second) } });
+}
+
+function withoutSecond(message: Message): Message {
+  return { ...message, second: undefined };
 }
 
 /** The turns that were answered: of one that was stopped or failed, the server keeps nothing either. */

@@ -6,9 +6,16 @@ import type { Prompt } from "../types";
 import { useFocusAfter } from "../ui/focus";
 import { Words } from "../ui/text";
 import { BetterEditor } from "./better";
+import { Choice } from "./choice";
 import { comparisons, judged, messages, type Verdict } from "./conversation";
 
-const VERDICTS: Record<string, Verdict> = { accept: "good", edit: "better", never_ask: "never" };
+const VERDICTS: Record<string, Verdict> = {
+  accept: "good",
+  edit: "better",
+  never_ask: "never",
+  first: "chosen",
+  second: "chosen",
+};
 
 /** The question to the user that is due, and how many there were today. */
 export function DueQuestion(): JSX.Element | null {
@@ -29,37 +36,52 @@ function Card({ due }: { due: Prompt }): JSX.Element {
 
   async function answer(verdict: string, text?: string): Promise<void> {
     const answered = { prompt_id: due.id, shown: due.shown, verdict, ...(text ? { text } : {}) };
-    if (await attempt(() => call("answer", answered))) judged(due.question, VERDICTS[verdict], text);
+    if (await attempt(() => call("answer", answered))) {
+      judged(due.question, VERDICTS[verdict], verdict === "second" ? (due.second ?? text) : text);
+    }
     await attempt(refreshPrompt);
     await attempt(refresh);
   }
 
+  const others = (
+    <>
+      <button type="button" onClick={() => setEditing(true)}>
+        Better…
+      </button>
+      <button type="button" onClick={() => answer("dismiss")}>
+        {due.second === null ? "Skip" : "Neither"}
+      </button>
+      <button type="button" onClick={() => answer("never_ask")}>
+        Never ask
+      </button>
+    </>
+  );
   return (
     <section class="card due" aria-label="A question to you">
       <p class="muted">
-        A good answer? <Today />
+        {due.second === null ? "A good answer?" : "Which is better?"} <Today />
       </p>
       <Words class="question" text={due.question} />
       {editing ? (
         <BetterEditor text={due.response} onSave={(text) => answer("edit", text)} onCancel={() => setEditing(false)} />
       ) : (
-        <>
-          <Words text={due.response} />
-          <div class="judging" ref={row}>
-            <button type="button" class="primary" onClick={() => answer("accept")}>
-              Good
-            </button>
-            <button type="button" onClick={() => setEditing(true)}>
-              Better…
-            </button>
-            <button type="button" onClick={() => answer("dismiss")}>
-              Skip
-            </button>
-            <button type="button" onClick={() => answer("never_ask")}>
-              Never ask
-            </button>
-          </div>
-        </>
+        <div ref={row}>
+          {due.second === null ? (
+            <>
+              <Words text={due.response} />
+              <div class="judging">
+                <button type="button" class="primary" onClick={() => answer("accept")}>
+                  Good
+                </button>
+                {others}
+              </div>
+            </>
+          ) : (
+            <Choice first={due.response} second={due.second} onChoose={(second) => answer(second ? "second" : "first")}>
+              {others}
+            </Choice>
+          )}
+        </div>
       )}
     </section>
   );

@@ -7,6 +7,7 @@ export const GROUPS: Group[] = [
     title: "Questions to you",
     settings: {
       daily_limit: ["Questions a day", "Whether an answer was good. 0: it never asks"],
+      ask_choices: ["Share that offers two answers", "One tap says which is better. 0: none, 1: all"],
       quiet_from: ["Quiet from, hour", "It asks nothing in the quiet hours"],
       quiet_until: ["Quiet until, hour", "If both hours are the same, it asks at any hour"],
     },

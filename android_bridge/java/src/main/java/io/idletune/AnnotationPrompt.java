@@ -1,7 +1,7 @@
 package io.idletune;
 
 /**
- * A question to the user: was this response good?
+ * A question to the user: was this response good? Or, where there is a {@link #second} one: which of both is better?
  *
  * <pre>{@code
  * idleTune.setPromptListener(prompt -> {
@@ -17,14 +17,22 @@ public final class AnnotationPrompt {
     private final long dialogueSetId;
     private final String question;
     private final String response;
+    private final String second;
     private final String shown;
 
-    /** What the five parts mean is said at their methods. */
+    /** A question about one response. What the parts mean is said at their methods. */
     public AnnotationPrompt(long id, long dialogueSetId, String question, String response, String shown) {
+        this(id, dialogueSetId, question, response, null, shown);
+    }
+
+    /** A question about one response, or about two. */
+    public AnnotationPrompt(
+            long id, long dialogueSetId, String question, String response, String second, String shown) {
         this.id = id;
         this.dialogueSetId = dialogueSetId;
         this.question = question;
         this.response = response;
+        this.second = second;
         this.shown = shown;
     }
 
@@ -46,6 +54,14 @@ public final class AnnotationPrompt {
     /** What the model had answered. */
     public String response() {
         return response;
+    }
+
+    /**
+     * Another response to the same question, null where there is none. An app that shows both answers by {@link
+     * IdleTune#chooseFirst(long, String)} or {@link IdleTune#chooseSecond(long, String)}; one that shows the first alone asks whether it was good.
+     */
+    public String second() {
+        return second;
     }
 
     /** Names the very texts of this question; an answer says by it what the user saw. */

@@ -332,6 +332,43 @@ public final class IdleTune implements AutoCloseable {
     }
 
     /**
+     * Of a question with two responses, the user found the first one better, having seen both whole. It is learned at
+     * less weight than an answer the user gave (setting choice_weight).
+     *
+     * <p>Threads and errors: as {@link #accept(long, String)}; {@link UsageException} also where there is one response.
+     */
+    public void chooseFirst(long promptId, String shown) throws IdleTuneException {
+        chooseFirst(promptId, shown, false);
+    }
+
+    /**
+     * The same; {@code onNotification} says where the user answered, which is kept ({@link Status#origins}).
+     *
+     * <p>Threads and errors: as {@link #chooseFirst(long, String)}.
+     */
+    public void chooseFirst(long promptId, String shown, boolean onNotification) throws IdleTuneException {
+        answer(promptId, shown, "first", null, onNotification);
+    }
+
+    /**
+     * The user found the second one better.
+     *
+     * <p>Threads and errors: as {@link #chooseFirst(long, String)}.
+     */
+    public void chooseSecond(long promptId, String shown) throws IdleTuneException {
+        chooseSecond(promptId, shown, false);
+    }
+
+    /**
+     * The same; {@code onNotification} says where the user answered, which is kept ({@link Status#origins}).
+     *
+     * <p>Threads and errors: as {@link #chooseFirst(long, String)}.
+     */
+    public void chooseSecond(long promptId, String shown, boolean onNotification) throws IdleTuneException {
+        answer(promptId, shown, "second", null, onNotification);
+    }
+
+    /**
      * The user does not answer.
      *
      * <p>Threads and errors: as {@link #accept(long, String)}.
@@ -727,7 +764,7 @@ public final class IdleTune implements AutoCloseable {
     private static AnnotationPrompt prompt(JSONObject told) {
         return new AnnotationPrompt(
                 told.optLong("id"), told.optLong("dialogue_set_id"), told.optString("question"),
-                told.optString("response"), told.optString("shown"));
+                told.optString("response"), Json.text(told, "second"), told.optString("shown"));
     }
 
     private static <E extends Enum<E>> E constant(Class<E> kind, String name) {

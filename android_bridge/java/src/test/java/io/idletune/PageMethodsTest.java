@@ -3,6 +3,7 @@ package io.idletune;
 import static org.junit.Assert.assertEquals;
 import static org.junit.Assert.assertFalse;
 import static org.junit.Assert.assertNotEquals;
+import static org.junit.Assert.assertNotNull;
 import static org.junit.Assert.assertNull;
 import static org.junit.Assert.assertThrows;
 import static org.junit.Assert.assertTrue;
@@ -59,12 +60,32 @@ public class PageMethodsTest {
     public void theBetterOfTwoAnswersIsKept() throws Exception {
         List<Turn> asked = Collections.singletonList(Turn.user("where is bread?"));
         Completion first = idleTune.complete(asked, piece -> { });
-        idleTune.change(Settings.builder().set("temperature", 2.0).set("seed", 5).build());
+        idleTune.change(Settings.builder().set("temperature", 2.0).build());
         Completion second = idleTune.complete(asked, piece -> { });
         assertNotEquals(first.text(), second.text());
         idleTune.prefer(second.id(), first.id());
         assertEquals(second.text(), idleTune.kept().find("", Kept.Which.ANSWERED, 0, 1).sets().get(0).response());
         assertThrows(UsageException.class, () -> idleTune.prefer(second.id(), "chatcmpl-guessed"));
+    }
+
+    @Test
+    public void aQuestionOffersTwoResponsesWhereThatIsWanted() throws Exception {
+        idleTune.observe("where is bread?", "a reply");
+        idleTune.observe("where is butter?", "another reply");
+        idleTune.change(Settings.builder().set("ask_choices", 1.0).build());
+        idleTune.deviceState(Given.CHARGING);
+        assertEquals(TrainingOutcome.Kind.REFRESHED, idleTune.tick(480).kind());
+        AnnotationPrompt put = idleTune.prompts().get(0); // at once: too early for a second response
+        assertNull(put.second());
+        assertThrows(UsageException.class, () -> idleTune.chooseFirst(put.id(), put.shown()));
+        idleTune.dismiss(put.id(), put.shown());
+        AnnotationPrompt asked = idleTune.prompts().get(0);
+        assertNotNull(asked.second());
+        assertNotEquals(asked.response(), asked.second());
+        assertThrows(UsageException.class, () -> idleTune.chooseSecond(asked.id(), "another text"));
+        idleTune.chooseSecond(asked.id(), asked.shown());
+        assertEquals(asked.second(), idleTune.kept().find("", Kept.Which.ANSWERED, 0, 1).sets().get(0).response());
+        assertTrue(idleTune.prompts().isEmpty());
     }
 
     @Test

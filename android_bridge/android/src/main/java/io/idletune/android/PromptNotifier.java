@@ -16,13 +16,15 @@ import io.idletune.PromptListener;
 import java.util.List;
 
 /**
- * Asks the user by a notification with the buttons Good, Edit (typed right there) and Skip; swiping it away is Skip.
- * What is approved is what was shown: a text that needs several pages has Good on its last one alone, and the button
- * More on those before.
+ * Asks the user by a notification with the buttons Good, Edit (typed right there) and Skip; or, where the question is
+ * which of two responses is better, First, Second and Neither. Swiping it away is Skip. What is approved is what was
+ * shown: a text that needs several pages has Good, or First and Second, on its last one alone, and the button More on
+ * those before.
  *
  * <pre>{@code
  * PromptNotifier notifier = new PromptNotifier(context);
  * notifier.labels("Was this answer good?", "Good", "Edit", "Skip", "More", "A better answer"); // or leave them in English
+ * notifier.labelsOfTwo("Which answer is better?", "First", "Second", "Neither");
  * idleTune.setPromptListener(notifier, executor);
  * }</pre>
  *
@@ -37,8 +39,10 @@ public final class PromptNotifier implements PromptListener {
     private static final String TAG = "io.idletune.prompt";
 
     private final Context context;
-    private volatile Labels labels =
-            new Labels("Was this answer good?", "Good", "Edit", "Skip", "More", "A better answer");
+    private volatile Labels labels = new Labels(
+            "Was this answer good?", "Good", "Edit", "Skip", "More", "A better answer");
+    private volatile LabelsOfTwo labelsOfTwo =
+            new LabelsOfTwo("Which answer is better?", "First", "Second", "Neither");
 
     /** Notifies in the app's name. */
     public PromptNotifier(Context context) {
@@ -48,6 +52,11 @@ public final class PromptNotifier implements PromptListener {
     /** Changes what is written on the notification; {@code hint} stands in the empty reply field. */
     public void labels(String title, String good, String edit, String skip, String more, String hint) {
         labels = new Labels(title, good, edit, skip, more, hint);
+    }
+
+    /** The same where there are two responses; {@code first} and {@code second} also stand before the responses. */
+    public void labelsOfTwo(String title, String first, String second, String neither) {
+        labelsOfTwo = new LabelsOfTwo(title, first, second, neither);
     }
 
     /** Shows the question, its first page; one that is shown already is replaced. */
@@ -60,9 +69,11 @@ public final class PromptNotifier implements PromptListener {
     static void turnPage(Context context, Intent more) {
         PromptNotifier notifier = new PromptNotifier(context);
         notifier.labels = Labels.of(more.getStringArrayExtra(PromptReceiver.LABELS));
+        notifier.labelsOfTwo = LabelsOfTwo.of(more.getStringArrayExtra(PromptReceiver.LABELS_OF_TWO));
         notifier.show(new AnnotationPrompt(
                 more.getLongExtra(PromptReceiver.PROMPT_ID, -1), 0, more.getStringExtra(PromptReceiver.QUESTION),
-                more.getStringExtra(PromptReceiver.RESPONSE), more.getStringExtra(PromptReceiver.SHOWN)),
+                more.getStringExtra(PromptReceiver.RESPONSE), more.getStringExtra(PromptReceiver.SECOND),
+                more.getStringExtra(PromptReceiver.SHOWN)),
                 more.getIntExtra(PromptReceiver.PAGE, 0));
     }
 
@@ -96,36 +107,66 @@ public final class PromptNotifier implements PromptListener {
 
     private Notification notification(AnnotationPrompt prompt, int page) {
         Labels now = labels;
-        List<String> pages = PromptPages.of(prompt.question() + "\n\n" + prompt.response());
+        LabelsOfTwo two = prompt.second() == null ? null : labelsOfTwo;
+        String title = two == null ? now.title : two.title;
+        List<String> pages = PromptPages.of(prompt.question() + "\n\n" + responses(prompt, two));
         boolean last = page >= pages.size() - 1;
         String part = pages.size() == 1 ? "" : (page + 1) + " / " + pages.size();
-        return builder(now)
+        Notification.Builder shown = builder(title)
                 .setContentText(pages.size() == 1 ? prompt.response() : part)
                 .setSubText(part)
                 .setStyle(new Notification.BigTextStyle().bigText(pages.get(page)))
                 .setVisibility(Notification.VISIBILITY_PRIVATE) // a locked screen shows the title alone
-                .setPublicVersion(builder(now).build())
+                .setPublicVersion(builder(title).build())
                 .setOnlyAlertOnce(true)
-                .setDeleteIntent(answer(prompt, Verdict.SKIP)) // else no other would be asked
-                .addAction(last ? action(prompt, Verdict.GOOD, now.good).build() : more(prompt, page + 1, now))
-                .addAction(action(prompt, Verdict.EDIT, now.edit)
-                        .addRemoteInput(new RemoteInput.Builder(PromptReceiver.REPLY).setLabel(now.hint).build())
-                        .build())
-                .addAction(action(prompt, Verdict.SKIP, now.skip).build())
-                .build();
+                .setDeleteIntent(answer(prompt, Verdict.SKIP)); // else no other would be asked
+        if (!last) {
+            shown.addAction(more(prompt, page + 1, now));
+        }
+        if (two == null) {
+            addButtons(shown, prompt, last, now);
+        } else {
+            addButtonsOfTwo(shown, prompt, last, two);
+        }
+        return shown.build();
     }
 
-    private Notification.Builder builder(Labels now) {
+    private static String responses(AnnotationPrompt prompt, LabelsOfTwo two) {
+        return two == null ? prompt.response()
+                : two.first + ": " + prompt.response() + "\n\n" + two.second + ": " + prompt.second();
+    }
+
+    private void addButtons(Notification.Builder shown, AnnotationPrompt prompt, boolean last, Labels now) {
+        if (last) {
+            shown.addAction(action(prompt, Verdict.GOOD, now.good).build());
+        }
+        shown.addAction(action(prompt, Verdict.EDIT, now.edit)
+                .addRemoteInput(new RemoteInput.Builder(PromptReceiver.REPLY).setLabel(now.hint).build())
+                .build());
+        shown.addAction(action(prompt, Verdict.SKIP, now.skip).build());
+    }
+
+    private void addButtonsOfTwo(Notification.Builder shown, AnnotationPrompt prompt, boolean last, LabelsOfTwo two) {
+        if (last) {
+            shown.addAction(action(prompt, Verdict.FIRST, two.first).build());
+            shown.addAction(action(prompt, Verdict.SECOND, two.second).build());
+        }
+        shown.addAction(action(prompt, Verdict.SKIP, two.neither).build());
+    }
+
+    private Notification.Builder builder(String title) {
         return new Notification.Builder(context, CHANNEL)
-                .setSmallIcon(android.R.drawable.ic_menu_help).setContentTitle(now.title);
+                .setSmallIcon(android.R.drawable.ic_menu_help).setContentTitle(title);
     }
 
     private Notification.Action more(AnnotationPrompt prompt, int page, Labels now) {
         Intent intent = intent(prompt, PromptReceiver.MORE)
                 .putExtra(PromptReceiver.QUESTION, prompt.question())
                 .putExtra(PromptReceiver.RESPONSE, prompt.response())
+                .putExtra(PromptReceiver.SECOND, prompt.second())
                 .putExtra(PromptReceiver.PAGE, page)
-                .putExtra(PromptReceiver.LABELS, now.all());
+                .putExtra(PromptReceiver.LABELS, now.all())
+                .putExtra(PromptReceiver.LABELS_OF_TWO, labelsOfTwo.all());
         PendingIntent pressed = PendingIntent.getBroadcast(context, 0, intent, flags(null));
         return new Notification.Action.Builder((Icon) null, now.more, pressed).build();
     }
@@ -182,6 +223,28 @@ public final class PromptNotifier implements PromptListener {
 
         String[] all() {
             return new String[] {title, good, edit, skip, more, hint};
+        }
+    }
+
+    private static final class LabelsOfTwo {
+        final String title;
+        final String first;
+        final String second;
+        final String neither;
+
+        LabelsOfTwo(String title, String first, String second, String neither) {
+            this.title = title;
+            this.first = first;
+            this.second = second;
+            this.neither = neither;
+        }
+
+        static LabelsOfTwo of(String[] all) {
+            return new LabelsOfTwo(all[0], all[1], all[2], all[3]);
+        }
+
+        String[] all() {
+            return new String[] {title, first, second, neither};
         }
     }
 }

@@ -26,8 +26,10 @@ public final class PromptReceiver extends BroadcastReceiver {
     static final String MORE = "MORE"; // no verdict: the next page
     static final String QUESTION = "question";
     static final String RESPONSE = "response";
+    static final String SECOND = "second"; // response; null where there is one
     static final String PAGE = "page";
     static final String LABELS = "labels";
+    static final String LABELS_OF_TWO = "labels_of_two";
     static final String REPLY = "reply";
     private static final String TAG = "IdleTune";
 

@@ -3,7 +3,7 @@ package io.idletune.android;
 import io.idletune.IdleTune;
 import io.idletune.IdleTuneException;
 
-/** What a notification's button says of a response. */
+/** What a notification's button says of a response, or of two. */
 enum Verdict {
     GOOD {
         @Override void tell(IdleTune idleTune, long promptId, String shown, String text) throws IdleTuneException {
@@ -13,6 +13,16 @@ enum Verdict {
     EDIT {
         @Override void tell(IdleTune idleTune, long promptId, String shown, String text) throws IdleTuneException {
             idleTune.edit(promptId, shown, text, true);
+        }
+    },
+    FIRST {
+        @Override void tell(IdleTune idleTune, long promptId, String shown, String text) throws IdleTuneException {
+            idleTune.chooseFirst(promptId, shown, true);
+        }
+    },
+    SECOND {
+        @Override void tell(IdleTune idleTune, long promptId, String shown, String text) throws IdleTuneException {
+            idleTune.chooseSecond(promptId, shown, true);
         }
     },
     SKIP {

@@ -25,6 +25,10 @@ final class Answering {
         return new AnnotationPrompt(id, id, question, response, "shown");
     }
 
+    static AnnotationPrompt ofTwo(long id, String question, String response, String second) {
+        return new AnnotationPrompt(id, id, question, response, second, "shown");
+    }
+
     /** Declares the receiver as the manifest does; Robolectric reads no manifest here. */
     static void receivers(Application context) {
         IntentFilter filter = new IntentFilter(PromptReceiver.ACTION);

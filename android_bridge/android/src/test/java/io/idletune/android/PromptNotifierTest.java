@@ -10,6 +10,8 @@ import android.app.Notification;
 import android.app.NotificationManager;
 import android.app.PendingIntent;
 import android.content.Context;
+import java.util.Arrays;
+import java.util.stream.Collectors;
 import org.junit.Before;
 import org.junit.Test;
 import org.junit.runner.RunWith;
@@ -72,6 +74,40 @@ public class PromptNotifierTest {
         assertEquals("Good", last.actions[0].title);
         last.actions[0].actionIntent.send();
         Answering.settle(() -> queue.size() == 1);
+    }
+
+    @Test
+    public void asksWhichOfTwoIsBetter() throws Exception {
+        notifier.onPrompt(Answering.ofTwo(7, "When to water?", "At noon.", "In the evening."));
+        Notification shown = Answering.shown(manager, 7);
+        assertEquals("Which answer is better?", shown.extras.getString(Notification.EXTRA_TITLE));
+        assertEquals("When to water?\n\nFirst: At noon.\n\nSecond: In the evening.",
+                shown.extras.getString(Notification.EXTRA_BIG_TEXT));
+        assertEquals("First, Second, Neither", titles(shown));
+        assertFalse(shown.actions[0].actionIntent.equals(shown.actions[1].actionIntent));
+        assertEquals(shown.actions[2].actionIntent, shown.deleteIntent);
+        shown.actions[1].actionIntent.send();
+        Answering.settle(() -> queue.size() == 1);
+        assertEquals(0, manager.getActiveNotifications().length);
+    }
+
+    @Test
+    public void twoLongAnswersAreChosenFromOnTheLastPageAlone() throws Exception {
+        notifier.labelsOfTwo("Welche?", "Eins", "Zwei", "Keine");
+        notifier.onPrompt(Answering.ofTwo(7, "When to water?", "At noon.", "word ".repeat(80)));
+        assertEquals("More, Keine", titles(Answering.shown(manager, 7)));
+        while (Answering.shown(manager, 7).actions[0].title.equals("More")) {
+            String part = Answering.shown(manager, 7).extras.getString(Notification.EXTRA_SUB_TEXT);
+            Answering.shown(manager, 7).actions[0].actionIntent.send();
+            Answering.settle(() -> !part.equals(
+                    Answering.shown(manager, 7).extras.getString(Notification.EXTRA_SUB_TEXT)));
+        }
+        assertEquals("Eins, Zwei, Keine", titles(Answering.shown(manager, 7)));
+        assertEquals(0, queue.size());
+    }
+
+    private static String titles(Notification shown) {
+        return Arrays.stream(shown.actions).map(action -> action.title).collect(Collectors.joining(", "));
     }
 
     @Test
