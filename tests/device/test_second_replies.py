@@ -149,6 +149,14 @@ def test_a_copy_an_empty_one_and_one_without_room_are_not_offered(runtime):
         runtime.queue.choose_shown(prompt.id, True)
 
 
+@pytest.mark.parametrize("damage", ["", "[]", "7", '{"sets": [1]}', '{"sets": ["x"], "adapters": []}'])
+def test_one_whose_sources_are_damaged_is_not_offered(runtime, damage):
+    window(runtime)
+    with runtime.store.transaction() as db:
+        db.execute("UPDATE second_replies SET written_from = ?", (damage,))
+    assert runtime.next_prompt().second is None
+
+
 def test_a_closing_window_leaves_the_rest_for_the_next_one(runtime):
     asked = []
     assert window(runtime, lambda: bool(asked.append(1)) or len(asked) > 1).kind is Outcome.UNFINISHED

@@ -10,6 +10,7 @@ import json
 from typing import NamedTuple
 
 from ..dialogue import Provenance
+from ..small_files import parse_json
 from .store import Store
 
 TABLE = "second_replies"
@@ -53,12 +54,16 @@ def record(store: Store, dialogue_set_id: int, text: str, provenance: Provenance
 
 
 def find(store: Store, dialogue_set_id: int) -> SecondReply | None:
-    """The second reply of a set, if one is kept."""
+    """The second reply of a set, if one is kept and what it was written from can be read."""
     row = store.row("SELECT id, reply, written_from FROM second_replies WHERE dialogue_set_id = ?", dialogue_set_id)
     if row is None or not (text := store.decrypt(TABLE, row["id"], row)["reply"]):
         return None
-    sources = json.loads(row["written_from"])
-    return SecondReply(text, Provenance(frozenset(sources["sets"]), frozenset(sources["adapters"])))
+    try:
+        sources = parse_json(row["written_from"])
+        sets, adapters = (frozenset(map(int, sources[name])) for name in ("sets", "adapters"))
+    except (ValueError, TypeError, KeyError):  # damaged: forgetting would not find it
+        return None
+    return SecondReply(text, Provenance(sets, adapters))
 
 
 def remove(store: Store, dialogue_set_id: int) -> None:
