@@ -1,5 +1,6 @@
 """Questions that offer two replies: the second one is written in an idle window, and goes with its question."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,7 @@ from idletune.learning.cancellation import Cancellation
 from idletune.learning.outcome import Outcome
 from idletune.learning.second_replies import TRIES, write_second_replies
 from idletune.model.reply import Reply
+from idletune.privacy import download_data
 from idletune.progress import no_bars
 from idletune.runtime import Runtime
 from idletune.state import choices, second_replies
@@ -147,6 +149,16 @@ def test_a_copy_an_empty_one_and_one_without_room_are_not_offered(runtime):
     assert prompt.second is None
     with pytest.raises(UsageError, match="offers one reply"):
         runtime.queue.choose_shown(prompt.id, True)
+
+
+def test_what_is_kept_of_the_user_counts_them(runtime):
+    window(runtime)
+    contents, *records = map(json.loads, download_data(runtime.store).splitlines())
+    told = [record for record in records if record["record"] == second_replies.TABLE]
+    assert contents["holds"][second_replies.TABLE] == len(told) == 2
+    for record in told:
+        assert record["reply"] == second_replies.find(runtime.store, record["dialogue_set_id"]).text
+        assert record["written_from"].keys() == {"sets", "adapters"}
 
 
 @pytest.mark.parametrize("damage", ["", "[]", "7", '{"sets": [1]}', '{"sets": ["x"], "adapters": []}'])
