@@ -72,7 +72,7 @@ public class PageMethodsTest {
     public void aQuestionOffersTwoResponsesWhereThatIsWanted() throws Exception {
         idleTune.observe("where is bread?", "a reply");
         idleTune.observe("where is butter?", "another reply");
-        idleTune.change(Settings.builder().set("ask_choices", 1.0).build());
+        idleTune.change(Settings.builder().set("ask_choices", 1.0).set("temperature", 2.0).build());
         idleTune.deviceState(Given.CHARGING);
         assertEquals(TrainingOutcome.Kind.REFRESHED, idleTune.tick(480).kind());
         AnnotationPrompt put = idleTune.prompts().get(0); // at once: too early for a second response
