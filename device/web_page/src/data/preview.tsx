@@ -7,11 +7,9 @@ import { Dialog } from "../ui/dialog";
 import { shortened } from "../ui/long";
 import { Words } from "../ui/text";
 import { count, day } from "../words";
-import type { Found } from "./use_import";
+import type { Found, Mode } from "./use_import";
 
 const EXAMPLE = 160; // characters
-
-export type Mode = "answers" | "stream";
 
 type Props = {
   found: Found;

@@ -4,9 +4,9 @@ import { call } from "../api";
 import { attempt, forgotten, importing, notice, refresh } from "../state";
 import type { ImportRecord, Preview } from "../types";
 import { count } from "../words";
-import type { Mode } from "./preview";
 import { upload } from "./upload";
 
+export type Mode = "answers" | "stream";
 export type Found = { upload: number; preview: Preview };
 
 export function useImport() {
