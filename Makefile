@@ -6,7 +6,7 @@ BASE := .cache/models/smollm2-135m-instruct-q4_1.gguf
 GEMMA := .cache/models/gemma-3-270m-q4_k_m.gguf
 LLAMA_CPP := .cache/llama.cpp-0.3.36
 MODEL ?= smollm2-135m
-COGGED := README.md docs/evidence.md docs/settings.md
+COGGED := README.md docs/evidence.md docs/fleet.md docs/settings.md
 NAME = $(patsubst %.gguf,%,$(notdir $(MODEL:/=)))
 export IDLETUNE_MODEL ?= $(abspath $(BASE))
 

@@ -12,6 +12,7 @@ from statistics import stdev
 RESULTS = Path(__file__).parent / "results"
 sys.path.append(str(RESULTS.parent))
 
+from fleets.report import fleet_told, is_plain, is_private  # noqa: E402
 from selection.gains import label_of  # noqa: E402
 
 ROWS = {
@@ -223,6 +224,54 @@ def _interval(part: dict) -> str:
 
 def _counts(part: dict) -> str:
     return f"{part['streams']} streams of {part['data_sets']} data sets, {part['exchanges']} exchanges held out"
+
+
+FLEETS = {  # which fleets a table has
+    "plain": is_plain,
+    "private": is_private,
+    "poisoned": lambda row: bool(row["poison"]),
+    "others": lambda row: not (is_plain(row) or is_private(row) or row["poison"]),
+}
+
+
+def fleet_table(which: str, owns: tuple[int, ...] = (0, 8, 32), rounds: tuple[int, ...] = (1, 3, 10)) -> str:
+    """Users outside of fleets: what the fleet's adapter makes of their held-out loss, with 95 % intervals."""
+    rows = [
+        [
+            *(row["dataset"], fleet_told(row), row["round"], row["own"], row["users"], f"{row['from_nothing']:.3f}"),
+            *(_less(row, name) for name in ("as_it_is", "trained", "gated")),
+            f"{row['taken']:.0%}",
+        ]
+        for row in sorted(result("fleet")["table"], key=lambda row: (row["dataset"], row["phones"], fleet_told(row)))
+        if FLEETS[which](row) and row["own"] in owns and row["round"] in rounds
+    ]
+    head = ["data", "fleet", "rounds", "own answers", "users", "from nothing", "fleet's adapter as it is"]
+    return table([*head, "trained from it", "as the gates leave it", "taken"], rows)
+
+
+def fleet_poison_table() -> str:
+    """One poisoned phone of eight beside none, at the same bound, after one round: users' gain, and how much likelier
+    what the poisoned phone teaches became."""
+    rows = [row for row in result("fleet")["table"] if row["own"] == 0 and row["round"] == 1 and row["phones"] == 8]
+    rows = [row for row in rows if row["form"] == "whole" and not row["epsilon"] and "hostile" in row]
+    told = [
+        [row["dataset"], row["poison"] or "none", f"{row['clip']:g}", _less(row, "as_it_is"), f"{row['hostile']:+.3f}"]
+        for row in sorted(rows, key=lambda row: (row["dataset"], row["clip"], row["poison"]))
+    ]
+    return table(["data", "poisoned", "clipped at", "held-out loss less that from nothing", "loss of a refusal"], told)
+
+
+def fleet_measured() -> str:
+    found = result("fleet")
+    machine = found["machine"]
+    return f"`make bench-fleet`, {found['engine']}, {machine['date']}, commit {machine['commit']}."
+
+
+def _less(row: dict, name: str) -> str:
+    """A difference from nothing with its interval; nothing where it was not measured."""
+    if f"{name}_less" not in row:
+        return ""
+    return f"{row[f'{name}_less']:+.3f} ({row[f'{name}_low']:+.3f} .. {row[f'{name}_high']:+.3f})"
 
 
 def recall_table(found: dict) -> str:

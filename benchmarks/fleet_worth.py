@@ -79,7 +79,8 @@ def _keep(kept: Kept, records, end: float) -> None:
 def report(kept: Kept) -> None:
     """results/fleet.json and its picture."""
     rows = table(kept.records)
-    write_results("fleet", {"table": rows})
+    engine = next(record["engine"] for record in kept.records if record["kind"] == "base")
+    write_results("fleet", {"engine": engine, "table": rows})
     draw(rows, RESULTS / "fleet.png")
 
 

@@ -225,36 +225,24 @@ def full_size(found: dict) -> list[str]:
     return [evidence.full_size_table()]
 
 
-# file: (title, command, its table)
 def fleet(found: dict) -> list[str]:
-    fleets = {cell["key"]: cell for cell in found["cells"] if cell["kind"] == "fleet"}
-    rows = [
-        [
-            row["dataset"],
-            fleet_told(fleets[row["fleet"]]),
-            row["own"],
-            row["users"],
-            *(f"{row[name]:.3f}" for name in ("from_nothing", "from_fleet")),
-            f"{row['difference']:+.3f}",
-        ]
-        for row in found["table"]
-    ]
-    head = ["data", "fleet", "own answers", "users outside", "from nothing", "from the fleet", "difference"]
-    note = "Mean held-out loss in nats per token of 16 exchanges of each user; phones of a fleet give 16 answers each."
-    return [*table(head, rows), "", note]
-
-
-def fleet_told(cell: dict) -> str:
-    noise = (
-        f"epsilon {cell['epsilon']:g}{' of the average' if cell['of_average'] else ''}"
-        if cell["epsilon"]
-        else "no noise"
+    note = (
+        "Mean held-out loss in nats per token of 16 exchanges of each user outside; phones of a fleet give 16 answers"
+        " each. Below 0 the fleet helps. Taken: the share of users whose gate takes the fleet's adapter."
     )
-    poisoned = f", {cell['poisoned']} poisoned" if cell["poisoned"] else ""
-    rounds = f"{cell['rounds']} round{'s' * (cell['rounds'] > 1)}"
-    return f"{cell['phones']} phones, {rounds}, {noise}{poisoned}, {cell['form']} adapter, seed {cell['seed']}"
+    titles = {
+        "plain": "Without noise",
+        "private": "With noise, and small adapters",
+        "poisoned": "One phone poisoned",
+        "others": "Other terms",
+    }
+    lines = [note, "", "![the difference by rounds](fleet.png)", ""]
+    for which, title in titles.items():
+        lines += [f"### {title}", "", evidence.fleet_table(which), ""]
+    return lines[:-1]
 
 
+# file: (title, command, its table)
 SECTIONS = {
     "demo": ("The demo", "make bench-demo", demo),
     "train_speed": ("Training beside torch + PEFT", "make bench-train", train_speed),

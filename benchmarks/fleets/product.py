@@ -16,6 +16,7 @@ class ProductEngine:
 
     def __init__(self, trainers: Trainers, matmul_dtype: str = "auto"):
         self.trainers, self.matmul_dtype = trainers, matmul_dtype
+        self.name = f"the product's trainer, {matmul_dtype}"
         self.shape, self.device = trainers.shape, torch.device("cpu")
 
     def train(

@@ -39,45 +39,75 @@ def is_taken(fleet: dict, user: dict, alone: dict, probe: float) -> bool:
 
 
 def _row(named: dict, members: list[tuple[dict, dict, dict]], probe: float) -> dict:
-    by_user: dict[int, list[tuple[float, float, bool]]] = {}
+    users: dict[int, list[dict[str, float]]] = {}
     for fleet, user, alone in members:
-        pair = [one.get("held_out", one["started"]) for one in (user, alone)]
-        by_user.setdefault(user["user"], []).append((*pair, is_taken(fleet, user, alone, probe)))
-    users = [np.array(pairs, float) for pairs in by_user.values()]  # (seeds, 3): from the fleet, from nothing, taken
-    row = {**named, "users": len(users), "cells": sum(map(len, users))}
-    row |= dict(zip(("from_fleet", "from_nothing", "taken"), np.mean([one.mean(axis=0) for one in users], axis=0)))
-    for name, gate in (("difference", np.ones_like), ("as_gated", lambda taken: taken)):
-        found = interval([((one[:, 0] - one[:, 1]) * gate(one[:, 2]))[:, None] for one in users])
-        row |= dict(zip((name, f"{name}_low", f"{name}_high"), found))
+        users.setdefault(user["user"], []).append(_outcome(fleet, user, alone, probe))
+    cells = [one for each in users.values() for one in each]
+    row = {**named, "users": len(users), "cells": len(cells)}
+    for name in ("from_nothing", "as_it_is", "trained", "gated", "taken"):
+        if all(name in one for one in cells):
+            of_users = [np.array([one[name] for one in each]) for each in users.values()]
+            row[name] = np.mean([values.mean() for values in of_users])
+            if name in ("as_it_is", "trained", "gated"):
+                less = [np.array([[one[name] - one["from_nothing"]] for one in each]) for each in users.values()]
+                row |= dict(zip((f"{name}_less", f"{name}_low", f"{name}_high"), interval(less)))
     row["probe_rise"] = np.mean([fleet["probe"] / probe - 1 for fleet, _, _ in members])
-    if named["own"] == 0:
+    if all("hostile" in one for _, *both in members for one in both):
         row["hostile"] = np.mean([user["hostile"] - alone["hostile"] for _, user, alone in members])
     return {name: round(float(value), 4) if isinstance(value, float) else value for name, value in row.items()}
 
 
+def _outcome(fleet: dict, user: dict, alone: dict, probe: float) -> dict[str, float]:
+    """Held-out loss of a user who trains from nothing, with the fleet's adapter as it is, trained from it on the own
+    answers, and with what the gates leave: that of taking it, and that of what is trained."""
+    nothing, taken = alone.get("held_out", alone["started"]), is_taken(fleet, user, alone, probe)
+    found = {"from_nothing": nothing, "as_it_is": user["started"], "taken": float(taken)}
+    if not user["own"]:
+        return {**found, "gated": user["started"] if taken else nothing}
+    found["trained"] = user["held_out"]
+    if "judged_after" in user:
+        better = user["held_out"] if user["judged_after"] < user["judged"] else user["started"]
+        found["gated"] = better if taken else nothing
+    return found
+
+
 def draw(rows: list[dict], path: Path) -> None:
-    """The difference that a fleet makes, by rounds: a panel for each data set and number of own answers."""
-    shown = [row for row in rows if is_plain(row) or row["poison"]]
-    datasets, owns = (list(dict.fromkeys(row[name] for row in shown)) for name in ("dataset", "own"))
-    title = "held-out loss from the fleet less that from nothing, nats per token (below 0: the fleet helps)"
-    with panels(path, title, len(datasets), len(owns), figsize=(4 * len(owns), 3.2 * len(datasets))) as grid:
+    """The difference that a fleet without noise makes, by rounds: a panel for each data set and number of own answers;
+    dashed where the fleet's adapter stays as it is."""
+    shown = sorted(filter(is_plain, rows), key=lambda row: (row["phones"], row["round"]))
+    datasets, owns = sorted({row["dataset"] for row in shown}), sorted({row["own"] for row in shown})
+    title = "held-out loss less that from nothing, nats per token (below 0: the fleet helps; dashed: not trained on)"
+    with panels(path, title, len(datasets), len(owns), figsize=(5 * len(owns), 3.2 * len(datasets))) as grid:
         for axes, (dataset, own) in zip(grid.flat, [(d, o) for d in datasets for o in owns]):
             here = [row for row in shown if (row["dataset"], row["own"]) == (dataset, own)]
+            rounds = sorted({row["round"] for row in here})
             for number, told in enumerate(dict.fromkeys(map(fleet_told, here))):
-                line = sorted((row for row in here if fleet_told(row) == told), key=lambda row: row["round"])
-                places = [row["round"] * 1.04**number for row in line]
-                axes.plot(places, [row["difference"] for row in line], "o-", markersize=3, label=told)
-                axes.vlines(places, *([row[f"difference_{end}"] for row in line] for end in ("low", "high")), alpha=0.4)
+                line = [row for row in here if fleet_told(row) == told]
+                places = [rounds.index(row["round"]) + 0.05 * number for row in line]
+                _draw_line(axes, line, places, f"C{number}", told)
             axes.axhline(0, color="black", linewidth=0.8)
-            axes.set(title=f"{dataset}, {own} own answers", xlabel="rounds", xscale="log")
-            axes.set_xticks(sorted({row["round"] for row in here}), sorted({row["round"] for row in here}))
+            axes.set(title=f"{dataset}, {own} own answers", xlabel="rounds")
+            axes.set_xticks(range(len(rounds)), rounds)
+
+
+def _draw_line(axes, line: list[dict], places: list[float], color: str, told: str) -> None:
+    for name, style in (("as_it_is", "o--"), ("trained", "o-")):
+        if f"{name}_less" in line[0]:
+            label = told if name == "as_it_is" else None
+            axes.plot(places, [row[f"{name}_less"] for row in line], style, color=color, markersize=3, label=label)
+            axes.vlines(places, *([row[f"{name}_{end}"] for row in line] for end in ("low", "high")), color, alpha=0.4)
 
 
 def is_plain(row: dict) -> bool:
     """Of a fleet without noise and poison, in the form and with the training that the benchmark has as it comes."""
-    usual = {"epsilon": 0.0, "form": "whole", "clip": 5.0, "poison": "", "median": True}
+    usual = {"epsilon": 0.0, "form": "whole", "clip": 5.0, "poison": ""}
     usual |= {"learning_rate": 1.6e-3, "epochs": 1}
     return all(row[name] == value for name, value in usual.items())
+
+
+def is_private(row: dict) -> bool:
+    """With noise, or in the form that stands it."""
+    return bool(row["epsilon"] or row["form"] != "whole") and not row["poison"]
 
 
 def fleet_told(row: dict) -> str:
@@ -90,7 +120,7 @@ def fleet_told(row: dict) -> str:
     if row["form"] != "whole":
         parts.append(f"{row['form']} adapter")
     parts.append(f"clipped at {row['clip']:g}{' and the median' if row['median'] else ''}")
-    if row["learning_rate"] != 1.6e-3:
+    if row["learning_rate"] != (0.3 if row["form"] == "small" else 1.6e-3):
         parts.append(f"learning rate {row['learning_rate']:g}")
     if row["epochs"] != 1:
         parts.append(f"{row['epochs']} epochs a round")

@@ -36,6 +36,7 @@ class Engine(Protocol):
     """Trains and evaluates adapters of one form: float32 rows (adapters, n) in Lora's order, examples for each row."""
 
     device: torch.device
+    name: str  # what it is and where it runs, for people
 
     def train(
         self,
@@ -175,7 +176,7 @@ def nothing(
         seed: torch.tensor(lora.initialize(seed).flat, device=engine.device) for seed in {s for _, _, s in outside}
     }
     probe = engine.losses(lora, fresh[outside[0][2]][None], [phones.probe])
-    yield {"kind": "base", "key": "base", "probe": float(probe[0])}
+    yield {"kind": "base", "key": "base", "engine": engine.name, "probe": float(probe[0])}
     for own in (0, 8, 32):
         if of_own := [cell for user in outside if wanted(cell := UserCell(*user[:2], own, user[2]))]:
             rows = torch.stack([fresh[cell.seed] for cell in of_own])
@@ -186,7 +187,7 @@ def users(
     engine: Engine, phones: Phones, lora: Lora, rows: torch.Tensor, cells: list[UserCell]
 ) -> Iterator[dict[str, object]]:
     """Users with as many own answers each, who start from these rows: the loss of what is held out at the start, that
-    of their own answers that judge the start, and, trained on the others, that of what is held out again."""
+    of their own answers that judge, and both again once they trained on the others."""
     of = [phones.of[cell.dataset][cell.user] for cell in cells]
     own = cells[0].own
     told = {"started": engine.losses(lora, rows, [phone.held_out for phone in of])}
@@ -195,6 +196,7 @@ def users(
         training = [divided(phone.learned[:own])[0] for phone in of]
         trained = engine.train(lora, rows, training, SETTINGS, [cell.seed for cell in cells], None)
         told["held_out"] = engine.losses(lora, trained, [phone.held_out for phone in of])
+        told["judged_after"] = engine.losses(lora, trained, [divided(phone.answers[:own])[1] for phone in of])
     else:
         told["hostile"] = engine.losses(lora, rows, [phone.hostile for phone in of])
     for n, cell in enumerate(cells):

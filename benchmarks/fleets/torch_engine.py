@@ -20,6 +20,8 @@ class TorchEngine:
 
     def __init__(self, model: Path):
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        of_gpu = f" on {torch.cuda.get_device_name()}, TF32" if self.device.type == "cuda" else ""
+        self.name = f"PyTorch {torch.__version__.partition('+')[0]}{of_gpu}"
         self.model = FrozenModel(model, self.device.type)
         self.shape = self.model.shape
         self._states: dict[tuple[str, int], States] = {}

@@ -14,6 +14,9 @@ from idletune.fleet.privacy import multiplier_for
 
 PORT, NODE_PORT = 9191, 9094
 CONNECTION = "fleet"
+# What was measured to be worth it (docs/fleet.md): noise drowns what an adapter of the usual form learns.
+PLAIN = {"clip": 5.0, "learning_rate": 1.6e-3}
+WITH_NOISE = {"clip": 10.0, "learning_rate": 0.3, "targets": "down", "rank": 1, "alpha": 2.0, "top_share": 0.14}
 # Flower's programs look for others of theirs on the path.
 ENVIRONMENT = {"FLWR_TELEMETRY_ENABLED": "0", "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"}
 
@@ -44,7 +47,7 @@ def make_parser() -> argparse.ArgumentParser:
     command.add_argument("--host", default="127.0.0.1", help="where its server will be reached (default 127.0.0.1)")
     command.add_argument("--phones", type=int, required=True, help="phones that take part in a round")
     command.add_argument("--rounds", type=int, default=8)
-    command.add_argument("--clip", type=float, default=1.0, help="longest update, as a Euclidean norm (default 1)")
+    command.add_argument("--clip", type=float, help="longest update, as a Euclidean norm (default 5; with noise 10)")
     command.add_argument("--epsilon", type=float, default=0.0, help="privacy of a phone over all rounds; 0 = no noise")
     command.add_argument("--tell-loss", action="store_true", help="phones tell the loss of their held-out answers")
     command.add_argument("--pause", type=float, default=600.0, help="seconds until phones are asked again")
@@ -83,19 +86,20 @@ def new(arguments: Namespace) -> None:
 
     delta = 1e-5
     noise = multiplier_for(arguments.epsilon, delta, arguments.rounds) if arguments.epsilon else 0.0
+    names = ("clip", "targets", "rank", "alpha", "top_share", "epochs", "learning_rate")
+    form = {**(WITH_NOISE if noise else PLAIN), **{n: v for n in names if (v := getattr(arguments, n)) is not None}}
     terms = {
         "fleet": arguments.name,
         "operator": arguments.operator,
         "phones": arguments.phones,
         "rounds": arguments.rounds,
-        "clipping_norm": arguments.clip,
+        "clipping_norm": form.pop("clip"),
         "noise_multiplier": noise,
         "epsilon": arguments.epsilon,
         "delta": delta,
         "tell_loss": arguments.tell_loss,
+        **form,
     }
-    names = ("targets", "rank", "alpha", "top_share", "epochs", "learning_rate")
-    terms |= {name: value for name in names if (value := getattr(arguments, name)) is not None}
     folder = FleetFolder.make(arguments.folder, arguments.base, terms, arguments.pause)
     make_certificate(folder.path, arguments.host)
     print(folder.terms.told())

@@ -17,6 +17,7 @@ from fleets.phones import ANSWERS, GIVEN, HELD_OUT, SETTINGS, Phone, Phones, div
 from fleets.product import ProductEngine  # noqa: E402
 from fleets.report import table  # noqa: E402
 from fleets.rounds import Fleet, nothing, one_round, run  # noqa: E402
+from fleets.torch_engine import TorchEngine  # noqa: E402
 from idletune.examples import labelled_example  # noqa: E402
 from idletune.fleet.shared import b_mask  # noqa: E402
 from idletune.fleet.update import make_update  # noqa: E402
@@ -44,7 +45,7 @@ def make_phones(count=6):
 class Adding:
     """An engine whose training adds 0.01 times a row's number, and whose loss is a row's sum: all is then worse."""
 
-    device = torch.device("cpu")
+    device, name = torch.device("cpu"), "adding"
 
     def __init__(self, sign=1.0):
         self.sign = sign
@@ -118,6 +119,19 @@ def test_a_phones_round_is_the_products(tiny_path):
         assert (fleet.row.numpy()[a] == fleet.terms.lora(engine.shape).flat[a]).all()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["whole", "small"])
+def test_many_adapters_side_by_side_come_to_the_numbers_of_the_product(tiny_path, form):
+    phones, cells = make_phones(), [replace(CELL, form=form, clip=0.05)]
+    found = list(run(TorchEngine(tiny_path), phones, ModelShape.of(GgufFile(tiny_path)), cells))
+    with opened_trainers(tiny_path, SETTINGS) as trainers:
+        expected = list(run(ProductEngine(trainers, "float32"), phones, trainers.shape, cells))
+    assert [record["key"] for record in found] == [record["key"] for record in expected]
+    for one, other in zip(found, expected):
+        for name in {"started", "judged", "held_out", "hostile", "norm", "probe"} & one.keys():
+            assert one[name] == pytest.approx(other[name], abs=1e-4)
+
+
 def test_a_fifth_judges():
     training, judging = divided([example(i) for i in range(8)])
     assert len(training) == 6 and len(judging) == 2
@@ -161,28 +175,33 @@ def test_records_of_a_run_are_compared_user_by_user(shape, tmp_path):
     assert all(row["cells"] == 12 for row in rows)  # six outside of each of two fleets
 
 
-def test_only_users_measured_both_ways_count_and_the_gate_leaves_out_what_does_not_help():
+def fleet_and_users(*users):
+    """Records of a fleet, of its users (number, held out, judged, judged after training), and of two without it."""
     fleet = {"kind": "fleet", "key": "f", "round": 1, "dataset": "irc", "phones": 8, "probe": 4.0}
-    named = {"epsilon": 0.0, "of_average": False, "form": "whole", "clip": 5.0, "poison": "", "median": True}
-    fleet |= {**named, "learning_rate": 1.6e-3, "epochs": 1}
+    fleet |= {"epsilon": 0.0, "of_average": False, "form": "whole", "clip": 5.0, "poison": "", "median": True}
+    fleet |= {"learning_rate": 1.6e-3, "epochs": 1}
 
-    def user(number, held_out, judged, of=None):
+    def user(number, held_out, judged, after, of):
         key = f"irc|{number}|8|0|{of or 'nothing'}"
-        told = {
-            "kind": "user",
-            "dataset": "irc",
-            "user": number,
-            "own": 8,
-            "seed": 0,
-            "fleet": of,
-            "round": int(bool(of)),
-        }
-        return {**told, "key": key, "started": 9.0, "held_out": held_out, "judged": judged}
+        named = {"kind": "user", "dataset": "irc", "user": number, "own": 8, "seed": 0, "fleet": of, "key": key}
+        told = {"started": 4.5, "held_out": held_out, "judged": judged, "judged_after": after}
+        return {**named, "round": int(bool(of)), **told}
 
-    alone = [user(0, 4.0, 5.0), user(1, 5.0, 5.0)]
-    from_fleet = [user(0, 3.8, 4.0, "f"), user(1, 5.4, 5.1, "f"), user(2, 1.0, 1.0, "f")]
-    (row,) = table([{"kind": "base", "key": "base", "probe": 4.0}, fleet, *alone, *from_fleet])
-    assert row["users"] == 2 and row["taken"] == 0.5
-    assert row["difference"] == pytest.approx(0.1) and row["as_gated"] == pytest.approx(-0.1)
-    (row,) = table([{"kind": "base", "key": "base", "probe": 3.9}, fleet, *alone, *from_fleet])
-    assert row["taken"] == 0 and row["as_gated"] == 0  # general text became less likely
+    alone = [user(0, 4.0, 5.0, 4.0, None), user(1, 5.0, 5.0, 4.0, None)]
+    return [fleet, *alone, *(user(*each, "f") for each in users)]
+
+
+def test_only_users_measured_both_ways_count():
+    (row,) = table([*fleet_and_users((0, 3.8, 4.0, 3.9), (1, 5.4, 4.0, 3.9), (2, 1.0, 1.0, 0.9))])
+    assert row["users"] == 2 and row["taken"] == 1
+    assert row["trained_less"] == pytest.approx(0.1) and row["as_it_is_less"] == pytest.approx(0.0)
+    assert row["trained_low"] <= 0.1 <= row["trained_high"]
+
+
+def test_the_gates_leave_out_what_does_not_help():
+    base = {"kind": "base", "key": "base", "probe": 4.0}
+    (row,) = table([base, *fleet_and_users((0, 3.8, 5.5, 3.9), (1, 5.4, 4.0, 4.1))])
+    assert row["taken"] == 0.5  # user 0 would take what makes his own answers less likely
+    assert row["gated"] == pytest.approx((4.0 + 4.5) / 2)  # user 1 keeps the fleet's, as training made it worse
+    (row,) = table([{**base, "probe": 3.9}, *fleet_and_users((0, 3.8, 4.0, 3.9), (1, 5.4, 4.0, 3.9))])
+    assert row["taken"] == 0 and row["gated_less"] == 0  # general text became less likely

@@ -15,7 +15,7 @@ import results_page  # noqa: E402
 from cogapp import Cog  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results"
-COGGED = ("README.md", "docs/evidence.md", "docs/settings.md")
+COGGED = ("README.md", "docs/evidence.md", "docs/fleet.md", "docs/settings.md")
 
 
 def test_the_page_is_made_of_the_results():

@@ -31,6 +31,16 @@ def test_a_folder_has_terms_keys_for_its_owner_and_a_certificate_for_the_host(ti
     assert new(tmp_path / "f", tiny_path) == 2 and "exists; name a new folder" in capsys.readouterr().err
 
 
+def test_noise_asks_for_a_small_adapter_unless_another_is_named(tiny_path, tmp_path):
+    new(tmp_path / "plain", tiny_path)
+    new(tmp_path / "noisy", tiny_path, "--epsilon", "8")
+    new(tmp_path / "named", tiny_path, "--epsilon", "8", "--targets", "up", "--clip", "2")
+    plain, noisy, named = (FleetFolder(tmp_path / name).terms for name in ("plain", "noisy", "named"))
+    assert (plain.rank, plain.targets, plain.clipping_norm) == (16, "gate,up,down", 5.0)
+    assert (noisy.rank, noisy.targets, noisy.clipping_norm) == (1, "down", 10.0)
+    assert (named.rank, named.targets, named.clipping_norm) == (1, "up", 2.0)
+
+
 def test_the_app_that_flower_sends_holds_no_key(tiny_path, tmp_path):
     new(tmp_path / "f", tiny_path)
     sent = sorted(path.name for path in (tmp_path / "f" / "app").rglob("*") if path.is_file())
