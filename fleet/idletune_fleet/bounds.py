@@ -12,6 +12,11 @@ def longest_update(terms: Terms, size: int) -> float:
     return terms.clipping_norm * math.sqrt(1 + (1.1 * noise) ** 2)
 
 
+def noise_of_average(terms: Terms, size: int) -> float:
+    """The length of the noise in the average of all phones' replies, in clipping norms."""
+    return terms.noise_multiplier * math.sqrt(size / terms.phones)
+
+
 def median_norm(norms: Sequence[float]) -> float:
     """The (upper) median of the norms of changes, but for those that are none: no minority of phones can raise it above
     what another one sent. 0 where nobody changed anything."""

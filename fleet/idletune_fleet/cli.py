@@ -8,15 +8,28 @@ import os
 import sys
 from argparse import Namespace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from idletune.errors import IdleTuneError
 from idletune.fleet.privacy import multiplier_for
 
+if TYPE_CHECKING:
+    from .fleet_folder import FleetFolder
+
 PORT, NODE_PORT = 9191, 9094
 CONNECTION = "fleet"
 # What was measured to be worth it (docs/fleet.md): noise drowns what an adapter of the usual form learns.
-PLAIN = {"clip": 5.0, "learning_rate": 1.6e-3}
-WITH_NOISE = {"clip": 10.0, "learning_rate": 0.3, "targets": "down", "rank": 1, "alpha": 2.0, "top_share": 0.14}
+PLAIN = {"rounds": 8, "clip": 5.0, "learning_rate": 1.6e-3}
+WITH_NOISE = {
+    "rounds": 1,
+    "clip": 10.0,
+    "learning_rate": 0.3,
+    "targets": "down",
+    "rank": 1,
+    "alpha": 2.0,
+    "top_share": 0.14,
+}
+MOST_NOISE = 3.0  # clipping norms of noise in an average, up to which fleets were measured to be worth it
 # Flower's programs look for others of theirs on the path.
 ENVIRONMENT = {"FLWR_TELEMETRY_ENABLED": "0", "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"}
 
@@ -46,7 +59,9 @@ def make_parser() -> argparse.ArgumentParser:
     command.add_argument("--operator", required=True, help="who runs it, for its users to read")
     command.add_argument("--host", default="127.0.0.1", help="where its server will be reached (default 127.0.0.1)")
     command.add_argument("--phones", type=int, required=True, help="phones that take part in a round")
-    command.add_argument("--rounds", type=int, default=8)
+    command.add_argument(
+        "--rounds", type=int, help="rounds in all (default 8; with noise 1: more cost more noise each)"
+    )
     command.add_argument("--clip", type=float, help="longest update, as a Euclidean norm (default 5; with noise 10)")
     command.add_argument("--epsilon", type=float, default=0.0, help="privacy of a phone over all rounds; 0 = no noise")
     command.add_argument("--tell-loss", action="store_true", help="phones tell the loss of their held-out answers")
@@ -85,14 +100,14 @@ def new(arguments: Namespace) -> None:
     from .keys import make_certificate
 
     delta = 1e-5
-    noise = multiplier_for(arguments.epsilon, delta, arguments.rounds) if arguments.epsilon else 0.0
-    names = ("clip", "targets", "rank", "alpha", "top_share", "epochs", "learning_rate")
-    form = {**(WITH_NOISE if noise else PLAIN), **{n: v for n in names if (v := getattr(arguments, n)) is not None}}
+    names = ("rounds", "clip", "targets", "rank", "alpha", "top_share", "epochs", "learning_rate")
+    form: dict[str, Any] = dict(WITH_NOISE if arguments.epsilon else PLAIN)
+    form |= {name: value for name in names if (value := getattr(arguments, name)) is not None}
+    noise = multiplier_for(arguments.epsilon, delta, form["rounds"]) if arguments.epsilon else 0.0
     terms = {
         "fleet": arguments.name,
         "operator": arguments.operator,
         "phones": arguments.phones,
-        "rounds": arguments.rounds,
         "clipping_norm": form.pop("clip"),
         "noise_multiplier": noise,
         "epsilon": arguments.epsilon,
@@ -103,7 +118,23 @@ def new(arguments: Namespace) -> None:
     folder = FleetFolder.make(arguments.folder, arguments.base, terms, arguments.pause)
     make_certificate(folder.path, arguments.host)
     print(folder.terms.told())
+    _tell_noise(folder)
     print(f"give {folder.path / 'terms.json'} and {folder.path / 'ca.pem'} to the users; keep the rest to yourself")
+
+
+def _tell_noise(folder: "FleetFolder") -> None:
+    """Say so where the fleet is too small for its noise."""
+    from idletune.fleet.shared import b_of
+
+    from .bounds import noise_of_average
+
+    length = noise_of_average(folder.terms, len(b_of(folder.lora())))
+    if length > MOST_NOISE:
+        print(
+            f"the average of {folder.terms.phones} phones will carry noise of {length:.1f} clipping norms, and what"
+            f" they learn is one at most: fleets were worth it up to {MOST_NOISE:g} (docs/fleet.md); more phones, or a"
+            " larger --epsilon, lower it"
+        )
 
 
 def serve(arguments: Namespace) -> None:

@@ -15,6 +15,13 @@ def new(path, model, *more):
     return main(["new", str(path), "--base", str(model), *named, *more])
 
 
+def test_a_fleet_that_noise_would_drown_is_told_so(tiny_path, tmp_path, capsys):
+    new(tmp_path / "few", tiny_path, "--epsilon", "8", "--rounds", "1")  # 64 numbers, z = 0.6: 3.4 norms of two phones
+    assert "carry noise of 3.4 clipping norms" in capsys.readouterr().out
+    new(tmp_path / "more", tiny_path, "--epsilon", "8", "--rounds", "1", "--phones", "4")
+    assert "clipping norms" not in capsys.readouterr().out
+
+
 def test_a_folder_has_terms_keys_for_its_owner_and_a_certificate_for_the_host(tiny_path, tmp_path, capsys):
     assert new(tmp_path / "f", tiny_path, "--host", "192.168.1.10", "--epsilon", "4", "--rank", "2") == 0
     told = capsys.readouterr().out
