@@ -119,8 +119,6 @@ bench-learning: setup $(VENV)/.test $(GEMMA)  ## what learning methods are worth
 	$(BIN)/python benchmarks/learning prepare
 	$(BIN)/python benchmarks/learning run
 	$(BIN)/python benchmarks/learning prepare --forms-alone --model $(GEMMA)
-	$(BIN)/python benchmarks/learning sample --forms-alone --model $(GEMMA)
-	$(BIN)/python benchmarks/learning prepare --forms-alone --model $(GEMMA)
 	$(BIN)/python benchmarks/learning run --forms-alone --model $(GEMMA)
 	$(BIN)/python benchmarks/learning product
 	$(BIN)/python benchmarks/learning report

@@ -147,21 +147,29 @@ def taps_table(found: dict) -> str:
 
 
 SMALL, GEMMA = "smollm2-135m-instruct-q4_1", "gemma-3-270m-q4_k_m"
-WAYS = ("words", "embeddings", "fused")
 GROUPS = {"all": "all streams", "untouched": "those that nothing was chosen on"}
 
 
 def learning_retrieval_table() -> str:
-    """What each way of retrieval gains over the base alone, without an adapter and with one, by data set."""
-    head = ["conversations", "streams", "exchanges", *WAYS, "adapter", *(f"with {way}" for way in WAYS)]
+    """What retrieval by words gains over the base and over the adapter, and how much more that is than retrieval by
+    embeddings gained in version 0.2, by data set."""
+    columns = [
+        "retrieval",
+        "more than by embeddings (95%)",
+        "adapter",
+        "with retrieval",
+        "added, more than by embeddings",
+    ]
     rows = []
     for name, group in _learned(SMALL)["retrieval"].items():
-        gains = [group[way]["base"]["gain"]["more"] for way in WAYS]
-        gains += [group[way]["as it comes"]["gain"]["more"] for way in ("alone", *WAYS)]
-        more = [_interval(group["words"][arm]["than embeddings"]) for arm in ("base", "as it comes")]
+        alone, more, added, more_added = (
+            group[arm][of] for arm in ("base", "as it comes") for of in ("gain", "than embeddings")
+        )
+        adapter = group["adapter"]["more"]
+        gains = [f"{alone['more']:.3f}", _interval(more), f"{adapter:.3f}", f"{adapter + added['more']:.3f}"]
         told = GROUPS.get(name, name.replace("_", " "))
-        rows.append([told, group["streams"], group["exchanges"], *(f"{gain:.3f}" for gain in gains), *more])
-    return table([*head, "words, more than embeddings (95%)", "the same with the adapter"], rows)
+        rows.append([told, group["streams"], group["exchanges"], *gains, _interval(more_added)])
+    return table(["conversations", "streams", "exchanges", *columns], rows)
 
 
 def learning_taps_table() -> str:
@@ -184,15 +192,17 @@ def learning_changes_table(kind: str, model: str = SMALL, ways: tuple[str, ...] 
     """How much more a changed training gains than the product as it comes, judged alone or as it is served."""
     found = _learned(model)[kind]
     by_group, sizes = (found["groups"], found["parameters"]) if kind == "forms" else (found, {})
-    rows = []
+    rows = [["as it comes", f"{sizes['as it comes']:,}", "", ""]] if sizes else []
     for arm, part in by_group["all"].items():
         form = arm.removeprefix("form: ")
         told = [f"{sizes[form]:,}"] if sizes else []
         each = [_interval(by_group[name][arm][way]) for way in ways for name in GROUPS if name in by_group]
-        rows.append([form, *told, part["streams"], *each])
+        rows.append([form, *told, *each])
     named = {"alone": "adapter alone", "words": "with retrieval"}
     columns = [f"{named[way]}, {GROUPS[name]}" for way in ways for name in GROUPS if name in by_group]
-    return table([kind.replace("_", "-"), *(["parameters"] if sizes else []), "streams", *columns], rows)
+    of = [_counts(by_group[name][arm]) for name in GROUPS if name in by_group]
+    head = [kind.replace("_", "-"), *(["parameters"] if sizes else []), *columns]
+    return table(head, rows) + f"\n\n{of[0].capitalize()}; nothing was chosen on {of[-1]}."
 
 
 def learning_measured() -> str:

@@ -100,6 +100,20 @@ def taps(found: dict) -> list[str]:
     return [evidence.taps_table(found)]
 
 
+def learning(found: dict) -> list[str]:
+    """All tables; docs/evidence.md says what follows from them."""
+    lines = [evidence.learning_measured()]
+    for title, text in (
+        ("Retrieval by words", evidence.learning_retrieval_table()),
+        ("Taps", evidence.learning_taps_table()),
+        ("Trained as it is served", evidence.learning_changes_table("few_shot", ways=("alone", "words"))),
+        ("Forms, SmolLM2-135M", evidence.learning_changes_table("forms")),
+        ("Forms, Gemma 3 270M", evidence.learning_changes_table("forms", evidence.GEMMA)),
+    ):
+        lines += ["", f"{title}:", "", text]
+    return lines
+
+
 def memory(found: dict) -> list[str]:
     """Recall of each data set, then answers and choices."""
     parts = [part for name, part in found.items() if name != "machine" and "recall" in part]
@@ -264,6 +278,7 @@ SECTIONS = {
     "fuzz_imports": ("Mutated files of conversations", "make bench-import", facts),
     "retrieval": ("Retrieval by words beside retrieval by embeddings", "make bench-retrieval", retrieval),
     "taps": ("Taps beside typed answers", "make bench-taps", taps),
+    "learning": ("What methods of learning are worth", "make bench-learning", learning),
     "memory": ("Does a question find what was told?", "make bench-memory", memory),
     "first_token": ("The wait for the first token with retrieval", "make bench-first-token", facts),
     "observe_cost": ("What looking at an exchange costs", "make bench-observe", facts),

@@ -36,7 +36,7 @@ from selection_quality import LENGTH
 
 LINES = RESULTS / "taps_cells.jsonl"
 STREAMS = ("ubuntu_irc/irc_04", "persona_chat/", "diasafety_safe/", "dolly/", "ubuntu_irc/irc_09", "persona_chat/+200")
-EXCHANGES, PREFERENCE = 96, 0.25
+EXCHANGES, PREFERENCE, CHOICE_WEIGHT = 96, 0.25, 0.5
 
 
 class Arm(NamedTuple):
@@ -96,7 +96,7 @@ def training_data(arm: Arm, exchanges: list[Exchange], pairs: list[list[str]], b
     typed, tapped = exchanges[: arm.typed], range(arm.typed, arm.typed + arm.taps)
     picked = chosen_first(pairs, exchanges, arm.picks)
     examples = [encode(e, e.response, True) for e in typed] + [encode(exchanges[i], picked[i][0], True) for i in tapped]
-    weights = {i: Settings().choice_weight for i in tapped}
+    weights = {i: CHOICE_WEIGHT for i in tapped}
     return TrainingData(examples, weights, {i: encode(exchanges[i], picked[i][1], False) for i in tapped})
 
 

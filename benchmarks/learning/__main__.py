@@ -2,8 +2,8 @@
 
 Run: make bench-learning, or step by step
     python benchmarks/learning prepare            questions and answers; needs llama.cpp, a CPU is enough
-    python benchmarks/learning sample             second replies and embeddings; on a GPU some seconds
-    python benchmarks/learning prepare            again, with these: retrieval and taps
+    python benchmarks/learning sample             the replies that a user picks from; on a GPU some seconds
+    python benchmarks/learning prepare            again, with these: taps
     python benchmarks/learning run [--seconds N]  trains and measures; on a CPU days, on a GPU minutes
     python benchmarks/learning product            some of the same adapters by the product's own trainer
     python benchmarks/learning report             results/learning.json
@@ -12,7 +12,6 @@ Nothing of the conversations is in it. `run` and `sample` need PyTorch and the f
 """
 
 import argparse
-import json
 import os
 import sys
 from pathlib import Path
@@ -20,7 +19,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from learning.examples_file import ExamplesFile  # noqa: E402
-from learning.streams import FEW, GEMMA, KEPT, TAPS  # noqa: E402
+from learning.streams import FEW, GEMMA, KEPT  # noqa: E402
 
 FOLDER = Path(__file__).parents[2] / ".cache" / "learning"
 RESULTS = Path(__file__).parents[1] / "results"
@@ -29,30 +28,26 @@ DATA = Path(__file__).parents[3] / "shared" / "data"
 
 def prepare(arguments) -> None:
     from idletune.model.base_model import BaseModel
-    from learning.prepare import Preparation, read_samples
+    from learning.prepare import Preparation, read_replies
 
-    path, samples = _examples(arguments), _samples(arguments)
     with BaseModel(arguments.model, context_tokens=1024, sequences=1, threads=arguments.threads) as model:
         made = Preparation(model, arguments.data)
         made.ends()
         if arguments.forms_alone:
             made.answers(GEMMA)
-            made.paraphrases(GEMMA, json.loads(samples.read_text()) if samples.is_file() else {})
         else:
-            made.questions()
+            made.prompts()
             made.answers(KEPT)
-            if samples.is_file():
-                replies, embeddings = read_samples(samples, made.file, model)
-                made.retrieval(embeddings)
-                made.taps(replies)
-        made.file.write(path)
+            made.retrieval()
+            if _replies(arguments).is_file():
+                made.taps(read_replies(_replies(arguments), model))
+        made.file.write(_examples(arguments))
 
 
 def sample(arguments) -> None:
-    from learning.samples import write_paraphrases, write_samples
+    from learning.samples import write_replies
 
-    write = write_paraphrases if arguments.forms_alone else write_samples
-    write(_model(arguments), ExamplesFile.read(_examples(arguments)), _samples(arguments))
+    write_replies(_model(arguments), ExamplesFile.read(_examples(arguments)), _replies(arguments))
 
 
 def run(arguments) -> None:
@@ -65,17 +60,11 @@ def run(arguments) -> None:
     done = {tuple(line[name] for name in names) for line in done_lines(arguments.out)}
     file = ExamplesFile.read(_examples(arguments))
     runner = Runner(_model(arguments), arguments.model.stem, arguments.out, arguments.seconds, done)
-    if arguments.forms_alone:
-        runner.run(experiments.as_it_comes(file, GEMMA))
-        runner.run(experiments.forms(file, GEMMA))
-        if f"{GEMMA[0]}|paraphrases" in file:
-            runner.run(experiments.paraphrases(file, GEMMA))
-        return
-    runner.run(experiments.as_it_comes(file))
-    if f"{TAPS[0]}|typed" in file:
+    runner.run(experiments.as_it_comes(file, GEMMA if arguments.forms_alone else KEPT))
+    if not arguments.forms_alone:
         runner.run(experiments.taps(file, runner.likelihood_picks(file)))
         runner.run(experiments.few_shot(file))
-        runner.run(experiments.forms(file))
+    runner.run(experiments.forms(file, GEMMA if arguments.forms_alone else KEPT))
 
 
 def product(arguments) -> None:
@@ -90,9 +79,11 @@ def product(arguments) -> None:
 def report(arguments) -> None:
     from common import done_lines, write_results
     from learning.report import figures
+    from retrieval_gain import kept_before
 
     lines = done_lines(arguments.out)
-    write_results("learning", {"devices": sorted({line["device"] for line in lines}), "models": figures(lines)})
+    devices = sorted({line["device"] for line in lines if line["experiment"] != "product"})
+    write_results("learning", {"devices": devices, "models": figures(lines, kept_before())})
 
 
 def _model(arguments):
@@ -107,8 +98,8 @@ def _examples(arguments) -> Path:
     return arguments.folder / f"{arguments.model.stem}-examples.npz"
 
 
-def _samples(arguments) -> Path:
-    return arguments.folder / f"{arguments.model.stem}-samples.{'json' if arguments.forms_alone else 'npz'}"
+def _replies(arguments) -> Path:
+    return arguments.folder / f"{arguments.model.stem}-replies.json"
 
 
 STEPS = {"prepare": prepare, "sample": sample, "run": run, "product": product, "report": report}
@@ -122,7 +113,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=DATA, help="folder of the conversation files")
     parser.add_argument("--out", type=Path, default=RESULTS / "learning_cells.jsonl")
     parser.add_argument("--seconds", type=float, default=12 * 3600, help="begin nothing that would end later")
-    parser.add_argument("--forms-alone", action="store_true", help="forms of adapters and paraphrases, fewer streams")
+    parser.add_argument("--forms-alone", action="store_true", help="forms of adapters, on fewer streams")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--model", type=Path, default=Path(os.environ.get("IDLETUNE_MODEL", "")))
     arguments = parser.parse_args()

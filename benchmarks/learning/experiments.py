@@ -1,7 +1,6 @@
 """The experiments as lists of jobs: what an adapter is trained on, in which form, and what it is judged by.
 
-- as it comes: the product's settings on the answers that it kept, judged alone and behind what each way of retrieval
-  finds;
+- as it comes: the product's settings on the answers that it kept, judged alone and behind what retrieval shows;
 - few-shot: a share of the answers train behind those that retrieval shows for them, in rows of 256 or 768 tokens;
 - forms: other adapters on the same answers;
 - taps: typed answers, choices of a simulated user, and a coin's (see benchmarks/taps.py).
@@ -16,16 +15,14 @@ from idletune.examples import Example
 from idletune.learning.few_shot import STREAM
 from idletune.settings import Settings
 from idletune.training.objective import Objective, TrainingData
-from idletune.training.trainer import planned_sequences
 
 from .examples_file import ExamplesFile
 from .streams import KEPT, TAPS
 
 SEEDS = 3
+CHOICE_WEIGHT = 0.5  # of a chosen reply beside a typed answer, where an arm says nothing else
 LONGEST, LONG_ROWS = 256, 768
-WAYS = ("words", "embeddings", "fused")
 SHARES = ((0.5, LONGEST), (1.0, LONGEST), (0.0, LONG_ROWS), (0.5, LONG_ROWS), (1.0, LONG_ROWS))
-SYNTHESIS = ("paraphrases", "paraphrases, as many rows", "no paraphrases, more rows")
 RATE = Settings().learning_rate
 RANK_8 = {"rank": 8, "alpha": Settings().alpha / 2}
 FORMS: dict[str, dict] = {
@@ -69,7 +66,7 @@ class Arm(NamedTuple):
     typed: int
     taps: int
     preference: float = 0.0
-    weight: float = Settings().choice_weight
+    weight: float = CHOICE_WEIGHT
     picks: str = "ROUGE-L"  # or "likelihood", or "coin"
 
 
@@ -98,7 +95,8 @@ ARMS = _arms()
 def as_it_comes(file: ExamplesFile, streams: Sequence[str] = KEPT) -> Iterator[Job]:
     for stream in streams:
         judged = {"alone": file[f"{stream}|held_out"]}
-        judged |= {way: file[f"{stream}|held_out, {way}"] for way in WAYS if f"{stream}|held_out, {way}" in file}
+        if f"{stream}|held_out, words" in file:
+            judged["words"] = file[f"{stream}|held_out, words"]
         for seed in range(SEEDS):
             yield Job("kept", stream, "as it comes", seed, Settings(seed=seed), file[f"{stream}|kept"], judged)
 
@@ -130,24 +128,6 @@ def forms(file: ExamplesFile, streams: Sequence[str] = KEPT) -> Iterator[Job]:
             for seed in range(SEEDS):
                 settings = replace(Settings(seed=seed), **changes)
                 yield Job("kept", stream, f"form: {form}", seed, settings, file[f"{stream}|kept"], judged)
-
-
-def paraphrases(file: ExamplesFile, streams: Sequence[str]) -> Iterator[Job]:
-    """The model's own paraphrases of the questions beside the answers: in as many passes, and in about as many rows as
-    without them; and the answers alone in as many rows as with them."""
-    for stream in streams:
-        kept, judged = file[f"{stream}|kept"], {"alone": file[f"{stream}|held_out"]}
-        reworded = kept + file[f"{stream}|paraphrases"]
-        for seed in range(SEEDS):
-            settings = Settings(seed=seed)
-            fewer, more = (len(planned_sequences(some, settings)) for some in (kept, reworded))
-            arms = {
-                "paraphrases": (reworded, settings),
-                "paraphrases, as many rows": (reworded, replace(settings, epochs=1, min_steps=fewer)),
-                "no paraphrases, more rows": (kept, replace(settings, min_steps=more)),
-            }
-            for arm, (examples, changed) in arms.items():
-                yield Job("kept", stream, arm, seed, changed, examples, judged)
 
 
 def taps(file: ExamplesFile, by_likelihood: dict[str, np.ndarray], streams: Sequence[str] = TAPS) -> Iterator[Job]:

@@ -9,10 +9,11 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from selection.gains import interval
 
-from .experiments import ARMS, FORMS, SHARES, SYNTHESIS, WAYS
+from .experiments import ARMS, FORMS, SHARES
 from .streams import UNTOUCHED, data_set
 
 BASE, DEFAULT, TYPED = "base", "as it comes", "32 typed"
+WAYS = ("alone", "words")  # what adapters are judged by: without retrieval, and behind what it shows
 
 
 class Cells:
@@ -22,7 +23,7 @@ class Cells:
         rows: dict[tuple, dict[int, list[float]]] = defaultdict(dict)
         self.parameters: dict[str, int] = {}
         for line in lines:
-            self.parameters[line["arm"]] = line.get("parameters", 0)
+            self.parameters |= {line["arm"]: line["parameters"]} if "parameters" in line else {}
             for way, losses in line["losses"].items():
                 rows[line["experiment"], line["stream"], line["arm"], way][line["seed"]] = losses
         self._losses = {key: np.array([found[seed] for seed in sorted(found)]) for key, found in rows.items()}
@@ -43,8 +44,12 @@ class Cells:
     ) -> dict[str, float]:
         """How much lower the first (arm, way) is than the second: mean and interval in nats per token."""
         pairs = [[self[(experiment, stream, *side)] for side in (second, first)] for stream in streams]
-        more, low, high = interval([np.subtract(*_same_seeds(*pair)) for pair in pairs])
-        return {"more": round(more, 4), "low": round(low, 4), "high": round(high, 4)}
+        return told([np.subtract(*_same_seeds(*pair)) for pair in pairs])
+
+
+def told(samples: Sequence[np.ndarray]) -> dict[str, float]:
+    """Mean and interval of figures (seeds, exchanges), an array for each stream."""
+    return dict(zip(("more", "low", "high"), (round(each, 4) for each in interval(samples))))
 
 
 def _same_seeds(one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -54,11 +59,17 @@ def _same_seeds(one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def groups(streams: Sequence[str]) -> dict[str, list[str]]:
-    """All streams, those that nothing was chosen on, and each data set's."""
+    """All streams, and those that nothing was chosen on."""
     found = {"all": list(streams), "untouched": [stream for stream in streams if stream in UNTOUCHED]}
+    return {name: some for name, some in found.items() if some}
+
+
+def by_data_set(streams: Sequence[str]) -> dict[str, list[str]]:
+    """The same, then each data set's."""
+    found = groups(streams)
     for stream in streams:
         found.setdefault(data_set(stream), []).append(stream)
-    return {name: some for name, some in found.items() if some}
+    return found
 
 
 def counted(cells: Cells, experiment: str, streams: Sequence[str], way: str = "alone") -> dict[str, int]:
@@ -66,24 +77,23 @@ def counted(cells: Cells, experiment: str, streams: Sequence[str], way: str = "a
     return {"streams": len(streams), "data_sets": len(set(map(data_set, streams))), "exchanges": exchanges}
 
 
-def retrieval(cells: Cells) -> dict:
-    """By group of streams and way: the gain over the base alone, without an adapter and with one, and how much more
-    that is than by embeddings."""
-    sides = [(arm, way) for arm in (BASE, DEFAULT) for way in ("alone", *WAYS)]
-    return {
-        name: counted(cells, "kept", streams)
-        | {
-            way: {
-                arm: {
-                    "gain": cells.difference("kept", (arm, way), (BASE, "alone"), streams),
-                    "than embeddings": cells.difference("kept", (arm, way), (arm, "embeddings"), streams),
-                }
-                for arm in (BASE, DEFAULT)
-            }
-            for way in ("alone", *WAYS)
-        }
-        for name, streams in groups(cells.streams("kept", *sides)).items()
-    }
+def retrieval(cells: Cells, before: dict[str, dict]) -> dict:
+    """By group of streams: what retrieval by words gains over the base alone and over the adapter alone, and how much
+    more each is than what retrieval by embeddings gained in version 0.2, the cells of the selection benchmark."""
+    streams = [
+        s for s in cells.streams("kept", *((arm, way) for arm in (BASE, DEFAULT) for way in WAYS)) if s in before
+    ]
+    found = {}
+    for name, some in by_data_set(streams).items():
+        part = counted(cells, "kept", some)
+        part["adapter"] = cells.difference("kept", (DEFAULT, "alone"), (BASE, "alone"), some)
+        for arm, alone, behind in ((BASE, "base", "retrieval"), (DEFAULT, "adapted", "retrieval_adapted")):
+            gains = [cells[("kept", s, arm, "alone")] - cells[("kept", s, arm, "words")] for s in some]
+            earlier = [np.subtract([before[s][alone]], [before[s][behind]]) for s in some]
+            more = [mean[None] - one for mean, one in zip([gain.mean(axis=0) for gain in gains], earlier)]
+            part[arm] = {"gain": told(gains), "than embeddings": told(more)}
+        found[name] = part
+    return found
 
 
 def against_default(cells: Cells, arms: Iterable[str], ways: Sequence[str]) -> dict:
@@ -115,7 +125,7 @@ def forms(cells: Cells) -> dict:
     """As `against_default`, and each form's parameters; what the default form gains over the base."""
     arms = [f"form: {form}" for form in FORMS]
     found = against_default(cells, arms, ("alone",))
-    sizes = {arm.removeprefix("form: "): cells.parameters.get(arm, 0) for arm in (DEFAULT, *arms)}
+    sizes = {arm.removeprefix("form: "): size for arm, size in cells.parameters.items() if arm in (DEFAULT, *arms)}
     streams = cells.streams("kept", (BASE, "alone"), (DEFAULT, "alone"))
     gain = cells.difference("kept", (DEFAULT, "alone"), (BASE, "alone"), streams) if streams else {}
     return {"parameters": sizes, "gain": gain, "groups": found}
@@ -135,8 +145,8 @@ def product(cells: Cells) -> dict:
     return found
 
 
-def figures(lines: list[dict]) -> dict:
-    """By model everything above."""
+def figures(lines: list[dict], before: dict[str, dict]) -> dict:
+    """By model everything above; `before`: the selection benchmark's cell of each stream."""
     by_model: dict[str, list[dict]] = defaultdict(list)
     for line in lines:
         by_model[line["model"]].append(line)
@@ -147,10 +157,9 @@ def figures(lines: list[dict]) -> dict:
         found[model] = {
             "adapters": sum(line["arm"] != BASE for line in some),
             "product": product(cells),
-            "retrieval": retrieval(cells),
+            "retrieval": retrieval(cells, before),
             "few_shot": against_default(cells, shares, ("alone", "words")),
             "forms": forms(cells),
-            "paraphrases": against_default(cells, SYNTHESIS, ("alone",)),
             "taps": taps(cells),
         }
     return found

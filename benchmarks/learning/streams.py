@@ -9,7 +9,6 @@ UNTOUCHED = (*FRESH, "persona_chat/+400", "diasafety_safe/+400", "dolly/+400", "
 KEPT = (*STREAMS, *FRESH)  # the selection benchmark's, with the answers that the product kept
 TAPS = (*FEW, "ubuntu_irc/irc_01", *(name for name in UNTOUCHED if "+" in name), *UNTOUCHED[:2])
 EXCHANGES = 96  # that a stream's user answers or taps on
-PARAPHRASES = 3  # asked for of each kept answer
 LENGTH = 200  # exchanges of a stream, the last fifth held out
 GEMMA = (*FEW, "ubuntu_irc/irc_01", *(name for name in FRESH if "+" in name), "ubuntu_irc/irc_09", "ubuntu_irc/irc_10")
 

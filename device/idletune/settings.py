@@ -125,11 +125,16 @@ class Settings:
         most=1,
     )
     choice_weight: float = setting(
-        0.5, "weight of an answer that you only chose of two replies, beside one that you gave", least=0, most=1
+        0.0,
+        "weight of an answer that you only chose of two replies, beside one that you gave; 0 = it is kept and shown,"
+        " nothing is trained on it",
+        least=0,
+        most=1,
     )
     preference: float = setting(
         0.0,
-        "weight of the odds-ratio term (ORPO) by which a chosen reply becomes likelier than the one beside it; 0 = off",
+        "weight of the odds-ratio term (ORPO) by which a chosen reply becomes likelier than the one beside it, times"
+        " choice_weight; 0 = off",
         least=0,
         most=10,
     )

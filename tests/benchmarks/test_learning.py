@@ -101,7 +101,7 @@ def test_arms_are_compared_with_typed_answers():
         line("base", stream="medquad/+400", alone=[4.0]),
         line("96 taps", stream="medquad/+400", alone=[1.0]),
     ]
-    found = report.figures(lines)["tiny"]["taps"]
+    found = report.figures(lines, {})["tiny"]["taps"]
     assert found["all"]["96 taps"] == {
         "streams": 1, "data_sets": 1, "exchanges": 2,
         "gain": {"more": 0.5, "low": 0.5, "high": 0.5}, "than typed": {"more": -0.5, "low": -0.5, "high": -0.5},
@@ -109,16 +109,25 @@ def test_arms_are_compared_with_typed_answers():
     assert "untouched" not in found
 
 
-def test_ways_of_retrieval_are_compared_with_and_without_an_adapter():
-    ways = {"words": [3.0, 3.0], "embeddings": [3.25, 3.25], "fused": [3.5, 3.5]}
-    adapted = {way: [loss - 1 for loss in losses] for way, losses in ways.items()}
+def test_retrieval_is_compared_with_what_embeddings_gained():
     lines = [
-        line(arm, stream=stream, experiment="kept", alone=alone, **some)
+        line(arm, stream=stream, experiment="kept", alone=alone, words=words)
         for stream in ("dolly/", "dolly/+200")
-        for arm, alone, some in (("base", [4.0, 4.0], ways), ("as it comes", [3.0, 3.0], adapted))
+        for arm, alone, words in (("base", [4.0, 4.0], [3.0, 3.0]), ("as it comes", [3.0, 3.0], [2.5, 2.5]))
     ]
-    found = report.figures(lines)["tiny"]["retrieval"]
+    before = {"base": [4.0, 4.0], "retrieval": [3.25, 3.25], "adapted": [3.1, 3.1], "retrieval_adapted": [2.7, 2.7]}
+    found = report.figures(lines, {"dolly/": before, "dolly/+200": before})["tiny"]["retrieval"]
     assert found["all"]["streams"] == 2 and found["untouched"]["streams"] == 1 and found["dolly"]["exchanges"] == 4
-    assert found["all"]["words"]["base"]["gain"]["more"] == 1.0
-    assert found["all"]["words"]["as it comes"]["than embeddings"]["more"] == 0.25
-    assert found["all"]["fused"]["as it comes"]["gain"]["more"] == 1.5
+    assert found["all"]["adapter"]["more"] == 1.0
+    assert found["all"]["base"]["gain"]["more"] == 1.0 and found["all"]["base"]["than embeddings"]["more"] == 0.25
+    assert found["all"]["as it comes"]["gain"]["more"] == 0.5
+    assert found["all"]["as it comes"]["than embeddings"]["more"] == pytest.approx(0.1)
+
+
+def test_the_products_own_trainer_is_held_beside():
+    lines = [
+        line("as it comes", experiment="kept", alone=[3.0, 3.0]),
+        line("as it comes", experiment="product", alone=[3.02, 3.0]),
+    ]
+    found = report.figures(lines, {})["tiny"]["product"]
+    assert found == {"as it comes": {"streams": 1, "mean": 0.01, "largest": 0.01}}

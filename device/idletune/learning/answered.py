@@ -3,6 +3,9 @@
 from typing import NamedTuple
 
 from ..selection.buffer import Buffer
+from ..settings import Settings
+from ..state.choices import chosen_sets
+from ..state.store import Store
 
 
 class AnsweredSet(NamedTuple):
@@ -29,6 +32,11 @@ def answered_sets(buffer: Buffer) -> list[AnsweredSet]:
         for s in buffer.sets()
         if s.id is not None and s.response is not None
     ]
+
+
+def weightless(store: Store, settings: Settings) -> set[int]:
+    """Ids of the sets that train nothing: those whose answer was only chosen, where a choice weighs nothing."""
+    return set() if settings.choice_weight else chosen_sets(store)
 
 
 def ids_of(sets: list[AnsweredSet]) -> list[int]:

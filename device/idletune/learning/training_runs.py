@@ -5,6 +5,7 @@ for the next one, and the training checkpoint stays valid. What is measured is k
 that names all they depend on; under another key they are taken anew (state/run_records.py).
 """
 
+from collections.abc import Set
 from typing import NamedTuple
 
 from ..errors import UsageError
@@ -35,15 +36,18 @@ def resumable_run(store: Store) -> TrainingRun | None:
     return found if found and found.held_out and found.sets <= dialogue_sets.versions_learned(store).keys() else None
 
 
-def count_answers(store: Store, enough: int) -> tuple[int, int]:
+def count_answers(store: Store, enough: int, left_out: Set[int] = frozenset()) -> tuple[int, int]:
     """How many answers no finished run has looked at yet, and how many there are in all; near-duplicates count once.
+    Sets `left_out`, by their ids, do not count.
 
     One that was rejected is not tried again without more. Texts are compared only where there may be `enough` new ones.
     """
-    learned, last = dialogue_sets.versions_learned(store), last_finished_run(store)
+    learned = {id: version for id, version in dialogue_sets.versions_learned(store).items() if id not in left_out}
+    last = last_finished_run(store)
     seen = last.sets if last else set()  # of a damaged run: at worst they are learned from once more
     new = {id for id, version in learned.items() if version is None} - seen
     if len(new) < enough:
         return len(new), len(learned)
-    found = groups(Answer(*answer, answer.id in new) for answer in dialogue_sets.answers(store))
+    answers = (answer for answer in dialogue_sets.answers(store) if answer.id in learned)
+    found = groups(Answer(*answer, answer.id in new) for answer in answers)
     return sum(all(answer.is_new for answer in group) for group in found), len(found)

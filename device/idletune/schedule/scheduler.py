@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 
 from ..clock import JUMP_SECONDS, Clock, Moment, SystemClock
 from ..errors import IdleTuneError
+from ..learning.answered import weightless
 from ..learning.outcome import SliceOutcome
 from ..learning.training_runs import MIN_ANSWERS_TO_TRAIN, TooFewAnswers, count_answers, resumable_run
 from ..settings import Settings
@@ -110,7 +111,8 @@ class Scheduler:
         if resumable_run(self.store) or embeddings_due(self.store):
             return None
         wanted, owed = self.settings.new_answers, self.store.counter("retrain_owed") > 0
-        new, answered = count_answers(self.store, 0 if owed else wanted)
+        left_out = weightless(self.store, self.settings)
+        new, answered = count_answers(self.store, 0 if owed else wanted, left_out)
         if new < wanted and not owed:
             return f"{new} new {'answer' if new == 1 else 'answers'}; learning starts at {wanted}"
         too_few = answered < MIN_ANSWERS_TO_TRAIN

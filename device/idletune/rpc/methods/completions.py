@@ -139,9 +139,9 @@ def feedback(call: Call, completion: str, verdict: str, text: str | None = None,
     """Say what an answer was worth; it is on the disk when this returns. It needs no question to the user.
 
     With up the answer itself, with better the given text is learned, whether or not the buffer had kept the exchange.
-    A preferred answer is learned at less weight (setting choice_weight), the other one is kept beside it (preference).
-    With down the user is asked for a better one, at a time for questions. An answer is known by its id as long as its
-    exchange is kept, and a while longer until a restart.
+    A preferred answer is kept and shown, and trains at the weight choice_weight, 0 as it comes; the other one is kept
+    beside it (preference). With down the user is asked for a better one, at a time for questions. An answer is known by
+    its id as long as its exchange is kept, and a while longer until a restart.
     """
     if (text is not None) != (verdict == "better"):
         raise RpcError(INVALID_PARAMS, "parameter text goes with the verdict better, and with no other")

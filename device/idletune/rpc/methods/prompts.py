@@ -62,7 +62,7 @@ def answer(
 
     Only a question that was handed out, with the very texts it has now, can be answered; one that a display had to cut
     must not be accepted from there. Where it has a second response, the verdicts first and second say which one is
-    better: it is learned at less weight (setting choice_weight).
+    better: it trains at the weight choice_weight, 0 as it comes.
     """
     if (text is not None) != (verdict == "edit"):
         raise RpcError(INVALID_PARAMS, "parameter text goes with the verdict edit, and with no other")

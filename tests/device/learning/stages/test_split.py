@@ -1,14 +1,17 @@
 """Which sets are held out: some on each side, groups whole, no set changes sides."""
 
+from dataclasses import replace
+
 import pytest
-from idletune.learning.answered import AnsweredSet
+from idletune.learning.answered import AnsweredSet, answered_sets, weightless
 from idletune.learning.stages.split import hold_out, judges, split
-from idletune.learning.training_runs import TooFewAnswers
+from idletune.learning.training_runs import TooFewAnswers, count_answers
 from idletune.selection.buffer import Buffer
 from idletune.selection.policies import make_policy
 from idletune.settings import Settings
 from idletune.state.run_records import open_run
 from idletune.state.store import Store
+from loop import SETTINGS
 
 COLORS = "amber blue coral denim ebony fawn gold hazel ivory jade".split()
 
@@ -66,11 +69,22 @@ def test_a_choice_that_was_held_out_stays_so_and_judges_no_loss(runtime):
     """Given answers came since: they judge."""
     runtime.queue.choose(3, "chosen", "lost", "")
     runtime.buffer.hold_out([3])
-    held_out = runtime.pipeline().split().held_out
+    held_out = split(runtime.store, runtime.buffer, replace(SETTINGS, choice_weight=0.5)).held_out
     assert 3 in {s.id for s in held_out} and len(held_out) == 3
     assert {s.id for s in judges(runtime.store, held_out)} == {s.id for s in held_out} - {3}
     only = [s for s in held_out if s.id == 3]
     assert judges(runtime.store, only) == only
+
+
+def test_a_choice_that_weighs_nothing_takes_no_part(runtime):
+    """It trains nothing, judges nothing and is no reason to begin."""
+    given = len(answered_sets(runtime.buffer))
+    runtime.queue.choose(3, "chosen", "lost", "")
+    parts = runtime.pipeline().split()
+    assert 3 not in parts.all_ids and len(parts.all_ids) == given - 1
+    assert weightless(runtime.store, SETTINGS) == {3}
+    assert weightless(runtime.store, replace(SETTINGS, choice_weight=0.5)) == set()
+    assert count_answers(runtime.store, 0, {3})[1] == count_answers(runtime.store, 0)[1] - 1
 
 
 def test_too_few_answers_begin_no_run(tmp_path):

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 from idletune.learning import trainers
+from idletune.learning.answered import answered_sets
 from idletune.learning.cancellation import Cancellation, Cancelled
 from idletune.learning.report import TrainingReport
 from idletune.learning.stages.train import held_out_pairs, train, training_data
@@ -35,11 +36,11 @@ def test_a_run_goes_on_in_the_form_that_it_began_in(runtime, monkeypatch):
 
 def test_a_choice_trains_at_less_weight_and_beside_the_reply_that_lost(runtime, context_of):
     runtime.queue.choose(3, "chosen", "lost", "")
-    sets = runtime.pipeline().split()
-    everything = [*sets.training, *sets.held_out]
-    data, (pair,) = training_data(context_of(runtime), everything), held_out_pairs(context_of(runtime), everything)
+    context = context_of(runtime, replace(SETTINGS, choice_weight=0.25))
+    everything = answered_sets(runtime.buffer)
+    data, (pair,) = training_data(context, everything), held_out_pairs(context, everything)
     (number,) = data.rejected
-    assert everything[number].response == "chosen" and data.weights == {number: SETTINGS.choice_weight}
+    assert everything[number].response == "chosen" and data.weights == {number: 0.25}
     assert pair[1].tokens.tolist() == data.rejected[number].tokens.tolist()
     examples, objective = data.within(256, strength=0.5)
     assert len(examples) == len(everything) + 1 and objective.rejected == {number: len(everything)}
@@ -63,7 +64,6 @@ def test_a_share_of_the_answers_trains_behind_the_nearest_others(runtime, contex
 
 def test_a_rejected_reply_stands_behind_the_same_turns(runtime, context_of):
     runtime.queue.choose(3, "chosen", "lost", "")
-    long = replace(SETTINGS, few_shot_share=1.0, example_tokens=400, preference=0.5)
-    pipeline = runtime.pipeline().split()
-    data = training_data(context_of(runtime, long), [*pipeline.training, *pipeline.held_out])
+    long = replace(SETTINGS, few_shot_share=1.0, example_tokens=400, preference=0.5, choice_weight=0.5)
+    data = training_data(context_of(runtime, long), answered_sets(runtime.buffer))
     assert len(data.within(1000, strength=0.5)[1].rejected) == 1
