@@ -217,11 +217,11 @@ def learning_measured() -> str:
 
 def _beside_the_product(found: dict) -> str:
     told = [
-        f"{part['mean']:+.3f} nats per token {name} (at most {part['largest']:.3f} on a stream)"
-        for name, part in found.items()
+        f"{part['mean']:+.4f} nats per token {name} (at most {part['largest']:.4f} on a stream)"
+        for name, part in (("as it comes", found["as it comes"]), ("in float32", found["float32"]))
     ]
     streams = next(iter(found.values()))["streams"]
-    return f"Of {streams} of them the product's own trainer makes the held-out loss {' and '.join(told)}."
+    return f"Of {streams} of them the product's own trainer changes the held-out loss by {' and '.join(told)}."
 
 
 def _learned(model: str) -> dict:

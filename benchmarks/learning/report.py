@@ -155,7 +155,7 @@ def figures(lines: list[dict], before: dict[str, dict]) -> dict:
         cells = Cells(some)
         shares = [f"share {share:g}, {tokens} tokens" for share, tokens in SHARES]
         found[model] = {
-            "adapters": sum(line["arm"] != BASE for line in some),
+            "adapters": sum(line["arm"] != BASE and line["experiment"] != "product" for line in some),
             "product": product(cells),
             "retrieval": retrieval(cells, before),
             "few_shot": against_default(cells, shares, ("alone", "words")),

@@ -16,7 +16,7 @@ HELLO = [{"role": "user", "content": "hello butter"}]
 
 @pytest.fixture
 def runtime(home, tiny_path):
-    with Runtime(home, tiny_path, replace(SETTINGS, preference=0.5), sequences=2) as opened:
+    with Runtime(home, tiny_path, replace(SETTINGS, preference=0.5, choice_weight=0.5), sequences=2) as opened:
         yield opened
 
 

@@ -139,7 +139,7 @@ class Judgement:
         return self._answer(id, *self._found(id), text.strip(), by_model=False)
 
     def prefer(self, id: str, over: str) -> Feedback:
-        """Of two completions of one question, the better one is the answer, at less weight than one that was given.
+        """Of two completions of one question, the better one is the answer, at the weight `choice_weight`.
 
         UsageError for an unknown id, for one completion twice, and for completions of different questions.
         """

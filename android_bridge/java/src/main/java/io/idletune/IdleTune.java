@@ -212,8 +212,8 @@ public final class IdleTune implements AutoCloseable {
     }
 
     /**
-     * The user found this the better of two answers to one question. It is learned at less weight than an answer the
-     * user wrote; the other one is kept beside it.
+     * The user found this the better of two answers to one question. It becomes the answer, and
+     * trains at the weight choice_weight, 0 as it comes; the other one is kept beside it.
      *
      * <p>Threads and errors: as {@link #feedback}.
      *
@@ -332,8 +332,8 @@ public final class IdleTune implements AutoCloseable {
     }
 
     /**
-     * Of a question with two responses, the user found the first one better, having seen both whole. It is learned at
-     * less weight than an answer the user gave (setting choice_weight).
+     * Of a question with two responses, the user found the first one better, having seen both whole. It becomes
+     * the answer, and trains at the weight choice_weight, 0 as it comes.
      *
      * <p>Threads and errors: as {@link #accept(long, String)}; {@link UsageException} also where there is one response.
      */
