@@ -10,7 +10,7 @@ from idletune.training.trainer import Trainer, evaluate
 
 from .experiments import LONGEST, Job
 
-MEMORY_MB = 1500
+MEMORY_MB = 2500
 
 
 def measure(jobs: Sequence[Job], model: Path, name: str, out: Path, threads: int) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..examples import Example
+from ..formats.families import FAMILIES
 from ..formats.gguf_file import GgufFile
 from ..formats.model_shape import ModelShape
 from ..model.base_model import BaseModel
@@ -177,8 +178,10 @@ class Trainers:
             return read_adapter(path, self.shape)
 
     def _settings(self, plan: MemoryPlan) -> Settings:
-        """The settings with packed sequences as long as the memory allows."""
-        return replace(self.settings, sequence_tokens=min(self.settings.sequence_tokens, plan.sequence_tokens))
+        """The settings with packed sequences as long as the memory allows, and the learning rate of the family."""
+        s, family = self.settings, FAMILIES[self.shape.architecture]
+        tokens = min(s.sequence_tokens, plan.sequence_tokens)
+        return replace(s, sequence_tokens=tokens, learning_rate=s.learning_rate * family.learning_rate)
 
     def _layers(self, lora: Lora, plan: MemoryPlan, mapped: MappedInt8 | None = None) -> Layers:
         return Layers.planned(self.gguf, lora, plan, self.settings.threads, mapped)

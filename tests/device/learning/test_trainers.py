@@ -11,6 +11,7 @@ from idletune.training.int8_files import TOGETHER, Int8Files
 from idletune.training.lora import Lora
 from idletune.training.objective import TrainingData
 from loop import SETTINGS, open_tiny_runtime
+from tiny_model import write_tiny_model
 
 INT8 = replace(SETTINGS, matmul_dtype="int8")
 
@@ -53,6 +54,15 @@ def test_a_fleets_adapter_trains_from_them_where_all_that_it_needs_are_there(run
     assert "the frozen layers" in made.trainer_of(top, examples).layers.arithmetic
     assert "the frozen layers" not in made.trainer_of(every, examples).layers.arithmetic  # the lower ones lack a side
     assert stored_bytes(home) == stored
+
+
+@pytest.mark.parametrize(("architecture", "factor"), [("llama", 1), ("gemma3", 0.5)])
+def test_a_family_trains_at_its_own_rate(tmp_path, architecture, factor):
+    path = write_tiny_model(tmp_path / "tiny.gguf", architecture=architecture)
+    with open_tiny_runtime(path, tmp_path / "home")() as opened:
+        example = opened.model.encode_exchange("a question", "an answer")
+        trainer, _ = trainers(opened, int8_files=False).trainer(TrainingData([example]))
+    assert trainer.settings.learning_rate == INT8.learning_rate * factor
 
 
 def test_making_them_can_be_stopped_before_the_last(runtime):

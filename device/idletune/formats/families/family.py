@@ -27,6 +27,7 @@ class Family:
     transformers; `tensors` are those that it reads beside the layers'. The scales multiply input embeddings and logits;
     logits are soft-capped at `logit_soft_cap`, 0 = not at all. `output_norm` is the tensor of the norm before the
     output matrix. `draft_layers` are the last of block_count that guess further tokens, which is not done here.
+    `learning_rate` is a factor on that setting, where one was measured.
     """
 
     architecture: str
@@ -40,6 +41,7 @@ class Family:
     tensors: tuple[str, ...] = ()
     draft_layers: Number = lambda meta: 0
     models: str = ""  # that people know
+    learning_rate: float = 1.0
 
 
 def attention(
