@@ -6,6 +6,8 @@ import pytest
 from idletune.commands.chat_loop import ChatLoop
 from idletune.dialogue import Provenance
 from idletune.errors import UsageError
+from idletune.fleet.update import divided
+from idletune.learning.training_runs import TooFewAnswers
 from idletune.runtime import Runtime
 from idletune.runtime.completions import Sampling
 from idletune.state.choices import rejected_reply
@@ -125,3 +127,14 @@ def test_where_replies_are_greedy_another_one_is_sampled(home, tiny_path):
         assert opened.complete(HELLO).text == opened.complete(HELLO).text
         first = opened.chat("hello butter", completion="first").text
         assert opened.another("first").text != first
+
+
+def test_a_choice_that_trains_nothing_is_no_answer_to_learn_from(runtime):
+    two_replies(runtime)
+    runtime.prefer("first", over="second")
+    runtime.change_settings({"choice_weight": 0.0})
+    assert runtime.status()["answered"] == {"sets": 1, "chosen": 1, "not_yet_learned": 0}
+    with pytest.raises(TooFewAnswers, match="^0 answered dialogue sets"):
+        divided(runtime.store, runtime.buffer, runtime.settings)
+    runtime.change_settings({"choice_weight": 0.5})
+    assert runtime.status()["answered"] == {"sets": 1, "chosen": 0, "not_yet_learned": 1}

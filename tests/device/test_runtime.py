@@ -32,7 +32,11 @@ def test_the_loop_learns_serves_and_survives_a_restart(open_runtime):
         assert runtime.model.adapter == report.adapter.path
         assert report.evidence.engine_adapted < 0.8 * report.evidence.engine_base
         status = runtime.status()
-        assert status["adapter"]["version"] == 1 and status["answered"] == {"sets": 15, "not_yet_learned": 0}
+        assert status["adapter"]["version"] == 1 and status["answered"] == {
+            "sets": 15,
+            "chosen": 0,
+            "not_yet_learned": 0,
+        }
     with open_runtime() as runtime:
         assert runtime.model.adapter == runtime.adapters.current().path
         assert runtime.rollback() is None and runtime.model.adapter is None

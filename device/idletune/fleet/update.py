@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import UsageError
 from ..examples import Example
-from ..learning.answered import AnsweredSet, answered_sets, ids_of
+from ..learning.answered import AnsweredSet, ids_of, trainable_sets
 from ..learning.cancellation import Cancellation, Cancelled
 from ..learning.distinct import distinct
 from ..learning.stages.split import hold_out, judges, may_judge
@@ -38,13 +38,14 @@ class Answers:
     held_out: list[AnsweredSet]
 
 
-def divided(store: Store, buffer: Buffer, share: float) -> Answers:
-    """The user's answers, in those to train on and those that judge. TooFewAnswers when there are too few.
+def divided(store: Store, buffer: Buffer, settings: Settings) -> Answers:
+    """The user's answers, in those to train on and those that judge; none that trains nothing.
 
+    TooFewAnswers when there are too few.
     A set that went into an update never judges, and one that judges never goes into one. While a training run is open
     its division stands.
     """
-    answered = answered_sets(buffer)
+    answered, share = trainable_sets(store, buffer, settings), settings.held_out_share
     held_out = {s.id for s in answered if s.held_out}
     if open_run(store) is None:
         held_out = hold_out(may_judge(store, answered), share, chosen_sets(store))
@@ -56,10 +57,10 @@ def divided(store: Store, buffer: Buffer, share: float) -> Answers:
 def judging(store: Store, buffer: Buffer, model: BaseModel, settings: Settings) -> list[Example]:
     """The answers that judge a fleet's adapter: those held out, or all while there are too few to hold any out."""
     try:
-        sets = judges(store, divided(store, buffer, settings.held_out_share).held_out)
+        sets = judges(store, divided(store, buffer, settings).held_out)
     except TooFewAnswers:
         sent = copies.sets_sent(store)
-        sets = [s for s in answered_sets(buffer) if s.id not in sent]
+        sets = [s for s in trainable_sets(store, buffer, settings) if s.id not in sent]
     return [encoded(model, settings, s) for s in sets]
 
 
@@ -111,7 +112,7 @@ class Round:
         It is counted before it is returned. UsageError where A differs, or a set was forgotten meanwhile.
         """
         check_same_a(self.terms, self.trainers, a_sha256)
-        answers = divided(self.store, self.buffer, self.settings.held_out_share)
+        answers = divided(self.store, self.buffer, self.settings)
         training, held_out = ([self._encode(s) for s in sets] for sets in (answers.training, answers.held_out))
         change = make_update(self.trainers, self.terms, shared, training, held_out, cancellation)
         with self.store.transaction():
@@ -124,7 +125,7 @@ class Round:
     def held_out_loss(self, shared: np.ndarray, a_sha256: str) -> float:
         """Mean loss of the held-out answers under the shared adapter in the trainer, in nats per token."""
         check_same_a(self.terms, self.trainers, a_sha256)
-        answers = divided(self.store, self.buffer, self.settings.held_out_share)
+        answers = divided(self.store, self.buffer, self.settings)
         examples = [self._encode(s) for s in answers.held_out]
         lora = self.terms.lora(self.trainers.shape)
         use_b(lora, shared)

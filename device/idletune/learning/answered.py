@@ -39,5 +39,11 @@ def weightless(store: Store, settings: Settings) -> set[int]:
     return set() if settings.choice_weight else chosen_sets(store)
 
 
+def trainable_sets(store: Store, buffer: Buffer, settings: Settings) -> list[AnsweredSet]:
+    """The answered sets without those that train nothing."""
+    left_out = weightless(store, settings)
+    return [s for s in answered_sets(buffer) if s.id not in left_out]
+
+
 def ids_of(sets: list[AnsweredSet]) -> list[int]:
     return [s.id for s in sets]

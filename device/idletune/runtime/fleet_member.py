@@ -14,6 +14,7 @@ from ..fleet.result import check_result
 from ..fleet.terms import Terms, spent_text
 from ..fleet.update import Round, judging
 from ..learning.adoption import adopt
+from ..learning.answered import weightless
 from ..learning.cancellation import Cancellation, Cancelled
 from ..learning.outcome import Outcome, SliceOutcome
 from ..learning.trainers import Trainers
@@ -157,7 +158,7 @@ class FleetMember:
             )
 
     def _too_few_answers(self) -> str | None:
-        _, answered = count_answers(self.store, 0)
+        _, answered = count_answers(self.store, 0, weightless(self.store, self.parts.settings))
         few = answered < MIN_ANSWERS_TO_TRAIN
         return f"{answered} answers; a round needs {MIN_ANSWERS_TO_TRAIN}" if few else None
 

@@ -4,6 +4,7 @@ from dataclasses import asdict
 from typing import Any, TypedDict
 
 from ..learning.adapters import describe
+from ..learning.answered import answered_sets, trainable_sets
 from ..state.home import stored_bytes
 from ..state.store import Store
 from ..state.verdicts import VerdictRow, dropped_since_verdict, newest_verdict
@@ -19,9 +20,11 @@ class BufferStatus(TypedDict):
 
 
 class AnsweredStatus(TypedDict):
-    """Dialogue sets with the user's answer, and how many of them no training run has used yet."""
+    """Dialogue sets with the user's answer; how many of them only chose a reply and train nothing (choice_weight); and
+    of the others, how many no training run has used yet."""
 
     sets: int
+    chosen: int
     not_yet_learned: int
 
 
@@ -55,7 +58,8 @@ class Status(TypedDict):
 
 def status_of(store: Store, model_path: str, parts: Parts, unobserved: str) -> Status:
     """Read the status from the store; nothing is changed."""
-    answered = [s for s in parts.buffer.sets() if s.response is not None]
+    answered = answered_sets(parts.buffer)
+    trainable = trainable_sets(store, parts.buffer, parts.settings)
     verdict = newest_verdict(store)
     return {
         "home": str(store.home),
@@ -64,7 +68,11 @@ def status_of(store: Store, model_path: str, parts: Parts, unobserved: str) -> S
         "model": model_path,
         "policy": parts.settings.policy,
         "buffer": {"kept": len(parts.buffer), "bins": parts.settings.buffer_capacity, "seen": store.counter("seen")},
-        "answered": {"sets": len(answered), "not_yet_learned": sum(s.tags["learned_in"] is None for s in answered)},
+        "answered": {
+            "sets": len(answered),
+            "chosen": len(answered) - len(trainable),
+            "not_yet_learned": sum(s.learned_in is None for s in trainable),
+        },
         "unobserved": unobserved,
         "prompts": {"waiting": len(parts.queue.pending()), "asked_today": parts.queue.asked_today()},
         "adapter": describe(parts.adapters.current()),

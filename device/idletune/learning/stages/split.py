@@ -14,7 +14,7 @@ from ...state.choices import chosen_sets
 from ...state.copies import sets_sent
 from ...state.run_records import TrainingRun, begin_run, open_run
 from ...state.store import Store
-from ..answered import AnsweredSet, answered_sets, ids_of, weightless
+from ..answered import AnsweredSet, ids_of, trainable_sets
 from ..distinct import distinct, groups
 from ..training_runs import MIN_ANSWERS_TO_TRAIN, TooFewAnswers
 
@@ -38,8 +38,7 @@ class Split:
 
 def split(store: Store, buffer: Buffer, settings: Settings) -> Split:
     """The sets of the open run, or of a new one. TooFewAnswers when a side would have none."""
-    left_out = weightless(store, settings)
-    answered = [s for s in answered_sets(buffer) if s.id not in left_out]
+    answered = trainable_sets(store, buffer, settings)
     by_id = {s.id: s for s in answered}
     run = open_run(store)
     # Given up where a set is gone, or nothing was held out, as earlier versions could begin one.

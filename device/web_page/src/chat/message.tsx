@@ -149,7 +149,7 @@ function lastJudged(): number | undefined {
 function Onward(): JSX.Element | null {
   const now = status.value;
   if (!now || now.adapter) return null;
-  const missing = LEAST_ANSWERS - now.answered.sets;
+  const missing = LEAST_ANSWERS - now.answered.sets + now.answered.chosen;
   if (missing > 0) return <small>{count(missing, "more answer")} of yours, and it can learn.</small>;
   return (
     <small>

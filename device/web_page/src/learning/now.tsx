@@ -42,8 +42,8 @@ function Trend({ losses }: { losses: number[] }): JSX.Element {
 }
 
 function Waiting(): JSX.Element {
-  const answers = status.value?.answered.sets ?? 0;
-  const missing = LEAST_ANSWERS - answers;
+  const { sets, chosen } = status.value?.answered ?? { sets: 0, chosen: 0 };
+  const missing = LEAST_ANSWERS - sets + chosen;
   async function begin(): Promise<void> {
     trainingLosses.value = [];
     await attempt(() => call("learn"));
