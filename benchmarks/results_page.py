@@ -242,7 +242,8 @@ def full_size(found: dict) -> list[str]:
 def fleet(found: dict) -> list[str]:
     note = (
         "Mean held-out loss in nats per token of 16 exchanges of each user outside; phones of a fleet give 16 answers"
-        " each. Below 0 the fleet helps. Taken: the share of users whose gate takes the fleet's adapter."
+        " each. Below 0 the fleet helps. Taken: the share of users whose gate takes the fleet's adapter. Trained by"
+        f" {found['engine']}."
     )
     titles = {
         "plain": "Without noise",
