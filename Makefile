@@ -75,10 +75,11 @@ bench-train: setup $(VENV)/.test  ## training beside torch + peft: speed, memory
 	$(BIN)/python benchmarks/train_resume.py
 	$(BIN)/python benchmarks/train_profile.py
 
-bench-qvac: setup $(VENV)/.test $(GEMMA)  ## a training step beside QVAC's on Gemma 3 270M, Q8_0; needs npm
+bench-qvac: setup $(VENV)/.test $(GEMMA)  ## a training step beside QVAC's on Gemma 3 270M and on Qwen3 0.6B's shape, Q8_0; needs npm
 	test -d .cache/qvac/original || $(BIN)/idletune-export folder $(GEMMA) -o .cache/qvac/original
 	test -f .cache/qvac/q8_0.gguf || $(BIN)/idletune-export gguf .cache/qvac/original -o .cache/qvac/q8_0.gguf --kind Q8_0
-	$(BIN)/python benchmarks/train_qvac.py .cache/qvac/q8_0.gguf
+	$(BIN)/python benchmarks/train_qvac.py .cache/qvac/q8_0.gguf --name "Gemma 3 270M"
+	$(BIN)/python benchmarks/train_qvac.py "Qwen3 0.6B"
 
 bench-scale: setup $(VENV)/.test $(GEMMA)  ## models of phone size beside torch + peft: time, memory, files, a night; 20 minutes on a quiet machine
 	$(BIN)/python benchmarks/scale

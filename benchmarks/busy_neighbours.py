@@ -3,6 +3,9 @@
 Run: make bench-neighbours, on a quiet machine. "fixed" has a thread on each core whatever happens, "adaptive" is the
 default (threads = 0). A fair share is what the system would give to so many equal threads: with t of our own and n
 neighbours on c cores min(1, c / (t + n)) of the speed of the quiet machine. Each side is a process of its own, in turn.
+"limit" is what one thread can reach of it: llama.cpp's threads wait for each other by spinning, so that beside programs
+on all cores one thread gets more done than two, and its own share of the cores, c / (1 + n), is what there is.
+--one-thread measures the speed of one thread, and adds the limit to what was measured before.
 """
 
 import argparse
@@ -16,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
-from common import make_layers, random_examples, write_results
+from common import RESULTS, machine, make_layers, random_examples, write_results
 
 BASE = Path(__file__).parents[1] / ".cache" / "models" / "smollm2-135m-instruct-q4_1.gguf"
 NEIGHBOURS, WORKS, SIDES = (0, 1, 3), ("chat", "embedding", "training step"), ("fixed", "adaptive")
@@ -28,15 +31,32 @@ LONGEST = 120  # seconds a neighbour stays busy at most, should nobody stop it
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--one-thread", action="store_true", help="the limit alone, to the results that are there")
     parser.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker:
         return print(json.dumps(seconds_of(*arguments.worker, arguments.repeats)))
     load = os.getloadavg()[0]
+    if arguments.one_thread:
+        kept = json.loads((RESULTS / "busy_neighbours.json").read_text())
+        kept["limits"] = {"machine": machine(), "load": load, **limits(kept["works"], 3 * arguments.repeats)}
+        (RESULTS / "busy_neighbours.json").write_text(json.dumps(kept, indent=1) + "\n")
+        return print(json.dumps(kept["limits"], indent=1))
     found = {work: {str(n): beside(n, work, arguments.repeats) for n in NEIGHBOURS} for work in WORKS}
     rows = {work: with_shares(by_neighbours) for work, by_neighbours in found.items()}
     print(json.dumps(rows, indent=1))
     write_results("busy_neighbours", {"load": load, "repeats": arguments.repeats, "works": rows})
+
+
+def limits(works: dict, repeats: int) -> dict[str, dict[str, float]]:
+    """By work: the processor's seconds of one thread, which are its time on a quiet machine, those of a thread on each
+    core from earlier results, and the share of the fair share that one can reach beside the most neighbours."""
+    cores, n, found = os.cpu_count() or 1, max(NEIGHBOURS), {}
+    for work in ("chat", "embedding"):
+        one, on_all = min(beside_once(0, work, "one", repeats)), works[work]["0"]["fixed"]["seconds"]
+        limit = on_all / one * min(1, cores / (1 + n)) / min(1, cores / (cores + n))
+        found[work] = {"one": round(one, 3), "fixed": on_all, "limit": round(limit, 2)}
+    return found
 
 
 def beside(neighbours: int, work: str, repeats: int) -> dict[str, float]:
@@ -73,17 +93,18 @@ def with_shares(by_neighbours: dict[str, dict[str, float]]) -> dict[str, dict[st
 
 def seconds_of(work: str, side: str, repeats: int) -> list[float]:
     """Of each repeat, after one that is not counted: it loads what is needed."""
-    threads = (os.cpu_count() or 1) if side == "fixed" else 0
+    threads = {"fixed": os.cpu_count() or 1, "one": 1, "adaptive": 0}[side]
     with tempfile.TemporaryDirectory() as folder:
         step = training_step(threads, Path(folder)) if work == "training step" else on_llama(work, threads)
         step()
-        return [timed(step) for _ in range(repeats)]
+        clock = time.process_time if side == "one" else time.perf_counter
+        return [timed(step, clock) for _ in range(repeats)]
 
 
-def timed(step: Callable[[], object]) -> float:
-    start = time.perf_counter()
+def timed(step: Callable[[], object], clock: Callable[[], float]) -> float:
+    start = clock()
     step()
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def on_llama(work: str, threads: int) -> Callable[[], object]:

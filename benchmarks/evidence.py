@@ -46,12 +46,12 @@ def scale_table() -> str:
 
 def full_size_table() -> str:
     """Real shapes of every kind of family with random weights: whether they train, in what time and memory."""
-    seconds, memory = ("step_seconds", "step_cpu_seconds"), ("planned_mb", "anonymous_mb")
+    seconds, memory = ("step_seconds", "step_cpu_seconds"), ("planned_mb", "anonymous_mb", "int8_mb")
     rows = [
         [name, f"{one['file_mb']:,}", *(f"{one[key]:.1f}" for key in seconds), *(f"{one[key]:,}" for key in memory)]
         for name, one in result("full_size")["models"].items()
     ]
-    return table(["model", "file MB", "s a step", "CPU s", "planned MB", "anonymous MB"], rows)
+    return table(["model", "file MB", "s a step", "CPU s", "planned MB", "anonymous MB", "int8 files MB"], rows)
 
 
 def scale_load() -> str:
@@ -100,6 +100,91 @@ def _scale_row(name: str, found: dict) -> list[str]:
         f"{torch['seconds']:.2f}" if torch else "",
         f"{torch['anonymous_mb']:,}" if torch else "",
     ]
+
+
+NIGHT_STAGES = ("training", "frozen layers", "losses in the trainer", "losses in llama.cpp", "all", "for each answer")
+
+
+def night_table() -> str:
+    """The processor's seconds of a night by stage, and the nights of simulated phones."""
+    rows = []
+    for name, found in _nights():
+        random = " (random weights)" if name in _scaled() and _scaled()[name]["random_weights"] else ""
+        costs = [f"{found['night'][stage]:,.0f}" for stage in NIGHT_STAGES[:-1]]
+        each = f"{found['night'][NIGHT_STAGES[-1]]:.1f}"
+        phones = [_phone_cell(phone) for phone in found["phones"].values()]
+        rows.append([name + random, *costs, each, *phones])
+    slower = ["nights, slices" if n == "1" else f"{n} times slower" for n in next(iter(_nights()))[1]["phones"]]
+    return table(["model", *NIGHT_STAGES, *slower], rows)
+
+
+def _nights() -> list[tuple[str, dict]]:
+    """The models' nights, the smallest first."""
+    models = result("night")["models"]
+    return sorted(models.items(), key=lambda one: one[1]["night"]["all"])
+
+
+def _phone_cell(phone: dict) -> str:
+    nights, most = f"{phone['nights']:.0f}", f"{phone['nights_95']:.0f}"
+    return f"{nights}{f' (95%: {most})' if most != nights else ''}, {phone['slices']:.1f}"
+
+
+def night_warm_sentence() -> str:
+    """What heat did to the simulated phones."""
+    phones = [phone for _, found in _nights() for phone in found["phones"].values()]
+    shares, warm = ([phone[name] for phone in phones] for name in ("share_too_warm", "phones_too_warm"))
+    count = phones[0]["phones"]
+    return (
+        f"Of {count} simulated phones {min(warm)} to {max(warm)} were too warm at some time, by model and speed; those"
+        f" cooled down for {min(shares):.0%} to {max(shares):.0%} of the quarter hours in which all could have learned."
+    )
+
+
+def real_night_table() -> str:
+    """Real models on real conversations, before and after a night, in nats per byte of the held-out responses."""
+    head = ["conversations", "model", "answers", "before", "after", "falls by", "in the trainer", "after"]
+    return table(
+        [*head, "gate", "CPU s", "peak MB"], [_real_night(one) for one in result("real_night")["nights"].values()]
+    )
+
+
+def _real_night(found: dict) -> list[str]:
+    engine, trainer = found["engine"], found["trainer"]
+    return [
+        found["stream"].strip("/").replace("_", " "),
+        found["model"],
+        str(found["answers"]),
+        *(f"{loss:.3f}" for loss in (engine["before"], engine["after"])),
+        f"{1 - engine['after'] / engine['before']:.1%}",
+        *(f"{loss:.3f}" for loss in (trainer["before"], trainer["after"])),
+        f"{found['adapter_scale']:g}" if found["promoted"] else "not promoted",
+        f"{found['cpu_seconds']:.0f}",
+        f"{found['peak_mb']:,.0f}",
+    ]
+
+
+def night_load() -> str:
+    loads = [found["load"] for _, found in _nights()]
+    cores = result("night")["machine"]["cores"]
+    busy = max(loads) > cores / 2
+    return (
+        f"Other programs were running (load {max(loads):.0f} on {cores} cores)." if busy else "The machine was quiet."
+    )
+
+
+def neighbours_sentence() -> str:
+    """What the limit beside busy programs is made of."""
+    found = result("busy_neighbours")
+    limits, reached = found["limits"], found["works"]
+    parts = [
+        f"{work}: {limits[work]['one']:.2f} s with one thread, {limits[work]['fixed']:.2f} s with two, so at most"
+        f" {limits[work]['limit']:.2f} ({reached[work]['3']['adaptive']['of_fair_share']:.2f} reached)"
+        for work in ("chat", "embedding")
+    ]
+    return (
+        "Beside three busy programs one thread has half a core, where the fair share of two is 0.8 of one; a second"
+        f" spinning thread would cost more than it brings. On a quiet machine {'; '.join(parts)}."
+    )
 
 
 MEMORY = {"locomo": "LoCoMo", "longmemeval_s": "LongMemEval-S", "prefeval": "PrefEval", "personamem": "PersonaMem"}
@@ -588,7 +673,7 @@ def _training_sentence() -> str:
 
 
 def _qvac_sentence() -> str:
-    q = result("train_qvac")
+    q = result("train_qvac")["models"]["Gemma 3 270M"]
     return (
         f"{q['faster_by']:.1f}x as fast as QVAC, the one peer that trains GGUF files on phones, in"
         f" {q['ours']['peak_mb'] / q['qvac']['peak_mb']:.0%} of its memory (Gemma 3 270M Q8_0)"

@@ -16,7 +16,12 @@ from idletune.formats.metadata import Metadata
 from idletune.formats.model_shape import ModelShape
 from idletune.formats.sublayers import Layer
 
-BLOCKS = {Type.Q4_0: (32, 18), Type.Q4_K: (256, 144), Type.Q6_K: (256, 210)}  # weights, bytes (ggml-common.h)
+BLOCKS = {
+    Type.Q8_0: (32, 34),
+    Type.Q4_0: (32, 18),
+    Type.Q4_K: (256, 144),
+    Type.Q6_K: (256, 210),
+}  # weights, bytes (ggml-common.h)
 WEIGHT_SPREAD = 0.02
 CONTEXT = 8192  # tokens, where a model's metadata below say nothing else
 ROWS = 4096  # of random blocks; a larger matrix repeats them
@@ -179,6 +184,10 @@ def q4_0(tensor: str, layer: int) -> Type:
     return Type.Q4_0
 
 
+def q8_0(tensor: str, layer: int) -> Type:
+    return Type.Q8_0
+
+
 def q4_k_m(tensor: str, layer: int) -> Type:
     """Q6_K for the embeddings and half of V and down."""
     finer = tensor == "token_embd.weight" or (layer % 2 == 0 and tensor in ("attn_v.weight", "ffn_down.weight"))
@@ -222,7 +231,7 @@ def _add_metadata(writer: gguf.GGUFWriter, named: dict) -> None:
 
 def _add_tokenizer(writer: gguf.GGUFWriter, vocabulary: int) -> None:
     """Byte-level BPE of ASCII, filled up to the size of the vocabulary; its last token ends a text."""
-    letters = [chr(code) for code in range(33, 127)]
+    letters = [*map(chr, range(33, 127)), "\u0120"]  # the last one is the space
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("smollm")
     writer.add_token_list([*letters, *(f"<unused{number}>" for number in range(vocabulary - len(letters)))])
@@ -253,8 +262,9 @@ def _blocks(rows: int, columns: int, kind: Type, rng) -> np.ndarray:
     """Random blocks with scales that give weights of about WEIGHT_SPREAD around zero: uint8 (rows, bytes)."""
     weights, size = BLOCKS[kind]
     blocks = rng.integers(0, 256, (min(rows, ROWS), columns // weights, size), np.uint8)
-    if kind == Type.Q4_0:  # d, 4-bit weights
-        blocks[..., :2] = np.array([WEIGHT_SPREAD / 8], np.float16).view(np.uint8)
+    if kind in (Type.Q8_0, Type.Q4_0):  # d, weights of 8 or 4 bits
+        largest = 128 if kind == Type.Q8_0 else 8
+        blocks[..., :2] = np.array([WEIGHT_SPREAD / largest], np.float16).view(np.uint8)
     elif kind == Type.Q4_K:  # d, dmin, 8 scales and minima of 6 bits, 4-bit weights
         d = np.float16(WEIGHT_SPREAD / 180)
         blocks[..., :4] = np.array([d, d * np.float16(7.5)], np.float16).view(np.uint8)

@@ -73,11 +73,16 @@ def train_resume(found: dict) -> list[str]:
 
 def train_qvac(found: dict) -> list[str]:
     rows = [
-        [name, f"{found[side]['seconds']:.2f}", f"{found[side]['peak_mb']:,}"]
-        for name, side in (("idletune", "ours"), ("QVAC", "qvac"))
+        [
+            name,
+            *(f"{one[side]['seconds']:.2f}" for side in ("ours", "qvac")),
+            f"{one['faster_by']:.1f}x",
+            *(f"{one[side]['peak_mb']:,}" for side in ("ours", "qvac")),
+            f"{one['ours'].get('anonymous_mb', '')}",
+        ]
+        for name, one in found["models"].items()
     ]
-    said = f"Rows of {found['row_tokens']} tokens of {found['model']}: {found['faster_by']}x as fast."
-    return [said, "", *table(["side", "s a step", "peak MB"], rows)]
+    return table(["model", "s a step", "QVAC's", "faster by", "peak MB", "QVAC's", "of ours, anonymous"], rows)
 
 
 def selection(found: dict) -> list[str]:
@@ -203,6 +208,14 @@ def scale(found: dict) -> list[str]:
     return [evidence.scale_table()]
 
 
+def night(found: dict) -> list[str]:
+    return [evidence.night_table(), "", evidence.night_warm_sentence()]
+
+
+def real_night(found: dict) -> list[str]:
+    return [evidence.real_night_table()]
+
+
 def scale_frozen(found: dict) -> list[str]:
     return [evidence.scale_frozen_sentences()]
 
@@ -219,7 +232,8 @@ def busy_neighbours(found: dict) -> list[str]:
         for n, sides in by_neighbours.items()
         for side, one in sides.items()
     ]
-    return table(["work", "busy neighbours", "threads", "seconds", "of the fair share"], rows)
+    head = ["work", "busy neighbours", "threads", "seconds", "of the fair share"]
+    return [*table(head, rows), "", evidence.neighbours_sentence()]
 
 
 def adapter_forms(found: dict) -> list[str]:
@@ -267,6 +281,8 @@ SECTIONS = {
     "train_resume": ("Trainings killed and resumed", "make bench-train", train_resume),
     "train_qvac": ("A step beside QVAC", "make bench-qvac", train_qvac),
     "scale": ("Models of phone size beside torch + PEFT", "make bench-scale", scale),
+    "night": ("What a night of 60 answers costs, in seconds of the processor", "make bench-scale", night),
+    "real_night": ("A night of real models", "make bench-real-night", real_night),
     "full_size": ("Families at the size of their real models", "make bench-full-size", full_size),
     "scale_frozen": ("Frozen layers in int8", "make bench-scale-frozen", scale_frozen),
     "int8_kills": ("Kills while int8 files are made and used", "make bench-int8-kills", int8_kills),

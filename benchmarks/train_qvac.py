@@ -1,8 +1,9 @@
 """A training step beside QVAC (npm @qvac/llm-llamacpp), the one peer that trains from a GGUF on a phone.
 
-Run: make bench-qvac, or python benchmarks/train_qvac.py MODEL.gguf [--rows N]
-Both train rank 8 on q,k,v,o over the same text in rows of 128 tokens, every token a label, on as many threads.
-QVAC takes F16, Q8_0 and Q4_0 files of gemma3 and qwen3 only: make bench-qvac converts Gemma 3 270M to Q8_0.
+Run: make bench-qvac, or python benchmarks/train_qvac.py [MODEL.gguf | NAME] [--rows N]
+Both train rank 8 on q,k,v,o over the same text in rows of 128 tokens, every token a label, on as many threads; ours
+with int8 weights in files, as it comes. QVAC takes F16, Q8_0 and Q4_0 files of gemma3 and qwen3 only: make bench-qvac
+converts Gemma 3 270M to Q8_0, and makes a file of Qwen3 0.6B's shape with random weights (random_models.py).
 """
 
 import argparse
@@ -15,11 +16,13 @@ import time
 from pathlib import Path
 from statistics import median
 
-from common import RESULTS, make_layers, peak_mb, write_results
+from common import RESULTS, AnonymousPeak, machine, make_layers, peak_mb
+from random_models import MODELS, q8_0, write_model
 
 HERE = Path(__file__).parent
 PACKAGES = ("@qvac/llm-llamacpp@0.53.0", "bare-runtime")
 FOLDER = HERE.parent / ".cache" / "qvac"
+RESULT = RESULTS / "train_qvac.json"
 ROW_TOKENS = 128
 
 
@@ -63,8 +66,8 @@ def peak_of_children(pid: int) -> float:
     return max(int(line.split()[1]) / 1e3 for line in status.splitlines() if line.startswith("VmHWM:"))
 
 
-def ours(model: Path, text: str, rows: int, threads: int, memory_mb: int) -> dict:
-    """The same rows here; every step updates the adapter."""
+def ours(model: Path, text: str, rows: int, threads: int, memory_mb: int, files: Path) -> dict:
+    """The same rows here; every step updates the adapter. `files`: folder of the int8 weights."""
     import numpy as np
     from idletune.examples import labelled_example
     from idletune.model.base_model import BaseModel
@@ -73,43 +76,63 @@ def ours(model: Path, text: str, rows: int, threads: int, memory_mb: int) -> dic
 
     with BaseModel(model, context_tokens=256, threads=threads) as base:
         tokens = base.tokenize(text)
-    layers, plan = make_layers(model, ROW_TOKENS, memory_mb, threads)
+    layers, plan = make_layers(model, ROW_TOKENS, memory_mb, threads, files=files)
     optimizer, seconds, losses = AdamW(layers.lora.size), [], []
-    for number in range(rows):
-        start = time.monotonic()
-        row = pack([labelled_example(tokens[number * ROW_TOKENS :][:ROW_TOKENS], start=1)])
-        gradient = np.zeros(layers.lora.size, np.float32)
-        total, count = layers.gradients(row, gradient, 1 / (ROW_TOKENS - 1))
-        optimizer.update(layers.lora.flat, gradient, 1e-4)
-        seconds.append(time.monotonic() - start)
-        losses.append(total / count)
+    with AnonymousPeak() as anonymous:
+        for number in range(rows):
+            start = time.monotonic()
+            row = pack([labelled_example(tokens[number * ROW_TOKENS :][:ROW_TOKENS], start=1)])
+            gradient = np.zeros(layers.lora.size, np.float32)
+            total, count = layers.gradients(row, gradient, 1 / (ROW_TOKENS - 1))
+            optimizer.update(layers.lora.flat, gradient, 1e-4)
+            seconds.append(time.monotonic() - start)
+            losses.append(total / count)
     found = {"seconds": median(seconds[2:]), "steps": rows, "peak_mb": round(peak_mb()), "losses": losses}
-    return {**found, "plan": str(plan)}
+    return {**found, "anonymous_mb": round(anonymous.peak_mb), "plan": str(plan)}
+
+
+def tokens_of(text: str, model: Path, count: int) -> str:
+    """A beginning of the text, over and over, that has about so many tokens."""
+    from idletune.model.base_model import BaseModel
+
+    with BaseModel(model, context_tokens=256, threads=1) as base:
+        size = len(base.tokenize(text))
+    return (text + " ") * (count // size) + text[: len(text) * (count % size) // size]
+
+
+def measure(model: Path, arguments: argparse.Namespace, folder: Path) -> dict:
+    """Both sides on one file."""
+    probe = (HERE.parent / "device" / "data" / "general_probe.txt").read_text(encoding="utf-8")
+    text = tokens_of(" ".join(probe.split()), model, ROW_TOKENS * (arguments.rows + 2))
+    load = os.getloadavg()[0]
+    qvac = theirs(install(), model.resolve(), text, arguments.threads)
+    mine = ours(model, text, arguments.rows, arguments.threads, arguments.memory_mb, folder / "int8")
+    faster_by = round(qvac["seconds"] / mine["seconds"], 2)
+    share = round(mine["peak_mb"] / qvac["peak_mb"], 3)
+    return {"load": load, "row_tokens": ROW_TOKENS, "qvac": qvac, "ours": mine, "faster_by": faster_by, "share": share}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("model", type=Path)
+    parser.add_argument("model", help="a file, or the name of a shape: random weights in Q8_0")
+    parser.add_argument("--name", help="what the results call it")
     parser.add_argument("--rows", type=int, default=8)
-    parser.add_argument("--memory-mb", type=int, default=700, help="our budget; QVAC has none to set")
+    parser.add_argument("--memory-mb", type=int, default=420, help="our budget; QVAC has none to set")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     arguments = parser.parse_args()
-    probe = (HERE.parent / "device" / "data" / "general_probe.txt").read_text(encoding="utf-8")
-    text = " ".join(probe.split())
-    while len(text) < 6 * ROW_TOKENS * (arguments.rows + 1):
-        text += " " + text
-    text = text[: 5 * ROW_TOKENS * (arguments.rows + 1)]
-    results = {
-        "qvac": theirs(install(), arguments.model.resolve(), text, arguments.threads),
-        "ours": ours(arguments.model, text, arguments.rows, arguments.threads, arguments.memory_mb),
-    }
-    results["faster_by"] = round(results["qvac"]["seconds"] / results["ours"]["seconds"], 2)
-    results["memory_share"] = round(results["ours"]["peak_mb"] / results["qvac"]["peak_mb"], 3)
-    RESULTS.mkdir(exist_ok=True)
-    write_results("train_qvac", {"model": arguments.model.name, "row_tokens": ROW_TOKENS, **results})
-    for name in ("qvac", "ours"):
-        print(f"{name:6}{results[name]['seconds']:8.2f} s a step {results[name]['peak_mb']:6} MB at the peak")
-    print(f"faster by {results['faster_by']}x, in {results['memory_share']:.0%} of the memory")
+    with tempfile.TemporaryDirectory() as folder:
+        is_shape = arguments.model in MODELS
+        model = Path(arguments.model)
+        if is_shape:
+            model = write_model(Path(folder) / "model.gguf", arguments.model, q8_0)
+        found = measure(model, arguments, Path(folder))
+    name = arguments.name or f"{arguments.model if is_shape else model.stem}{' (random weights)' * is_shape}"
+    kept = json.loads(RESULT.read_text()).get("models", {}) if RESULT.is_file() else {}
+    kept[name] = {"commit": machine()["commit"], **found}
+    RESULT.write_text(json.dumps({"machine": machine(), "models": kept}, indent=1) + "\n")
+    for side in ("qvac", "ours"):
+        print(f"{side:6}{found[side]['seconds']:8.2f} s a step {found[side]['peak_mb']:6} MB at the peak")
+    print(f"{name}: faster by {found['faster_by']}x, in {found['share']:.0%} of the memory")
 
 
 if __name__ == "__main__":

@@ -4,9 +4,9 @@ Run: make bench-scale, or python benchmarks/scale/night.py [--model NAME]... [--
 Measured here: a held-out sequence's losses in the trainer, for the base model through all layers and for the adapter
 above the frozen ones, and in llama.cpp. A step of training and the frozen pass are those that benchmarks/scale
 measured. Derived: how many of each a night has, from the settings' defaults and sequences that are full. Simulated:
-phones that begin with these answers (idletune.simulation), as fast as this machine and SLOWER times slower, until they
-are learned. What the frozen layers give is kept in memory, so each slice begins with them anew. The phone's battery,
-its heat and its user are assumptions. Measured models are skipped as in bench-scale.
+phones that begin with these answers (idletune.simulation), with two cores as fast as this machine's and SLOWER times
+slower, until they are learned. What the frozen layers give is kept in memory, so each slice begins with them anew. The
+phone's battery, its heat and its user are assumptions. Measured models are skipped as in bench-scale.
 """
 
 import argparse
@@ -30,7 +30,7 @@ ANSWER_TOKENS = 100  # of question and answer, without the prefix that all share
 PROBE_SEQUENCES = 6  # of general_probe.txt, 256 tokens each
 ENGINE_LOSSES = 3  # of the held-out answers in llama.cpp: of the base model, of what serves, of the candidate
 SIDES = ("loss", "loss_above", "engine")
-SLOWER, PHONES, LONGEST_DAYS = (1, 4), 50, 30
+SLOWER, PHONES, LONGEST_DAYS, CORES = (1, 4), 50, 30, 2
 DAY = 24 * 3600.0
 RESULT = RESULTS / "night.json"
 
@@ -63,20 +63,21 @@ def measure(name: str, arguments) -> dict[str, dict]:
 
 def night(sides: dict) -> dict[str, float]:
     """Steps, and seconds of the processor: by stage, all together, and for each answer learned."""
-    stages = stage_seconds(sides, "cpu_seconds")
+    stages = stage_seconds(sides)
     total = sum(stages.values())
     return {"steps": steps(), **stages, "all": total, "for each answer": total / (ANSWERS - HELD_OUT)}
 
 
-def stage_seconds(sides: dict, kind: str) -> dict[str, float]:
-    """Of each stage of a night, in seconds of one kind: "cpu_seconds", or "seconds" by the clock."""
+def stage_seconds(sides: dict) -> dict[str, float]:
+    """Seconds of the processor by stage of a night."""
     held_out = HELD_OUT * ANSWER_TOKENS / Settings().sequence_tokens
     measured = math.ceil(held_out) + PROBE_SEQUENCES
+    cpu = {name: side["cpu_seconds"] for name, side in sides.items() if isinstance(side, dict)}
     return {
-        "training": steps() * sides["ours"][kind],
-        "frozen layers": sequences() * sides["frozen_int8"][kind],
-        "losses in the trainer": measured * (sides["loss"][kind] + sides["loss_above"][kind]),
-        "losses in llama.cpp": held_out * ENGINE_LOSSES * sides["engine"][kind],
+        "training": steps() * cpu["ours"],
+        "frozen layers": sequences() * cpu["frozen_int8"],
+        "losses in the trainer": measured * (cpu["loss"] + cpu["loss_above"]),
+        "losses in llama.cpp": held_out * ENGINE_LOSSES * cpu["engine"],
     }
 
 
@@ -91,15 +92,14 @@ def steps() -> int:
 
 
 def phones(sides: dict) -> dict[str, dict]:
-    """What becomes of such a night on simulated phones, by how many times slower than this machine they are."""
-    stages = stage_seconds(sides, "seconds")
+    """What becomes of such a night on simulated phones with CORES busy cores, by how many times slower they are."""
+    stages = {name: seconds / CORES for name, seconds in stage_seconds(sides).items()}
     losses = stages["losses in the trainer"] + stages["losses in llama.cpp"]
-    first_epoch = sequences() * (sides["ours"]["seconds"] + sides["frozen_int8"]["seconds"])
-    share = sides["ours"]["seconds"] / (sides["ours"]["seconds"] + sides["frozen_int8"]["seconds"])
+    step, frozen = (sides[name]["cpu_seconds"] / CORES for name in ("ours", "frozen_int8"))
     found = {}
     for slower in SLOWER:
-        each = slower * stages["training"] / ANSWERS
-        work = Work(0, each, slower * losses, first_epoch=slower * first_epoch, first_epoch_share=share)
+        each, first_epoch = slower * stages["training"] / ANSWERS, slower * sequences() * (step + frozen)
+        work = Work(0, each, slower * losses, first_epoch=first_epoch, first_epoch_share=step / (step + frozen))
         found[str(slower)] = summary([lived(work, seed) for seed in range(PHONES)])
     return found
 
