@@ -114,7 +114,7 @@ def night_table() -> str:
         each = f"{found['night'][NIGHT_STAGES[-1]]:.1f}"
         phones = [_phone_cell(phone) for phone in found["phones"].values()]
         rows.append([name + random, *costs, each, *phones])
-    slower = ["nights, slices" if n == "1" else f"{n} times slower" for n in next(iter(_nights()))[1]["phones"]]
+    slower = ["nights, windows" if n == "1" else f"{n} times slower" for n in next(iter(_nights()))[1]["phones"]]
     return table(["model", *NIGHT_STAGES, *slower], rows)
 
 
@@ -135,8 +135,8 @@ def night_warm_sentence() -> str:
     shares, warm = ([phone[name] for phone in phones] for name in ("share_too_warm", "phones_too_warm"))
     count = phones[0]["phones"]
     return (
-        f"Of {count} simulated phones {min(warm)} to {max(warm)} were too warm at some time, by model and speed; those"
-        f" cooled down for {min(shares):.0%} to {max(shares):.0%} of the quarter hours in which all could have learned."
+        f"Of {count} simulated phones {min(warm)} to {max(warm)} were too warm at some time, by model and speed. Of all"
+        f" quarter hours in which they could have learned, {min(shares):.0%} to {max(shares):.0%} went by cooling down."
     )
 
 
@@ -144,7 +144,8 @@ def real_night_table() -> str:
     """Real models on real conversations, before and after a night, in nats per byte of the held-out responses."""
     head = ["conversations", "model", "answers", "before", "after", "falls by", "in the trainer", "after"]
     return table(
-        [*head, "gate", "CPU s", "peak MB"], [_real_night(one) for one in result("real_night")["nights"].values()]
+        [*head, "adapter scale", "CPU s", "peak MB"],
+        [_real_night(one) for one in result("real_night")["nights"].values()],
     )
 
 
@@ -178,12 +179,13 @@ def neighbours_sentence() -> str:
     limits, reached = found["limits"], found["works"]
     parts = [
         f"{work}: {limits[work]['one']:.2f} s with one thread, {limits[work]['fixed']:.2f} s with two, so at most"
-        f" {limits[work]['limit']:.2f} ({reached[work]['3']['adaptive']['of_fair_share']:.2f} reached)"
+        f" {limits[work]['limit']:.2f} of the fair share ({reached[work]['3']['adaptive']['of_fair_share']:.2f} reached,"
+        f" {reached[work]['3']['fixed']['of_fair_share']:.2f} with two threads)"
         for work in ("chat", "embedding")
     ]
     return (
-        "Beside three busy programs one thread has half a core, where the fair share of two is 0.8 of one; a second"
-        f" spinning thread would cost more than it brings. On a quiet machine {'; '.join(parts)}."
+        "Beside three busy programs one thread has half a core, where the fair share of two is 0.8 of one. On a quiet"
+        f" machine {'; '.join(parts)}."
     )
 
 
