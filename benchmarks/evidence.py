@@ -177,12 +177,14 @@ def neighbours_sentence() -> str:
     """What the limit beside busy programs is made of."""
     found = result("busy_neighbours")
     limits, reached = found["limits"], found["works"]
-    parts = [
-        f"{work}: {limits[work]['one']:.2f} s with one thread, {limits[work]['fixed']:.2f} s with two, so at most"
-        f" {limits[work]['limit']:.2f} of the fair share ({reached[work]['3']['adaptive']['of_fair_share']:.2f} reached,"
-        f" {reached[work]['3']['fixed']['of_fair_share']:.2f} with two threads)"
-        for work in ("chat", "embedding")
-    ]
+    parts = []
+    for work in ("chat", "embedding"):
+        one, two, limit = (f"{limits[work][name]:.2f}" for name in ("one", "fixed", "limit"))
+        adaptive, fixed = (f"{reached[work]['3'][side]['of_fair_share']:.2f}" for side in ("adaptive", "fixed"))
+        parts.append(
+            f"{work}: {one} s with one thread, {two} s with two, so at most {limit} of the fair share"
+            f" ({adaptive} reached, {fixed} with two threads)"
+        )
     return (
         "Beside three busy programs one thread has half a core, where the fair share of two is 0.8 of one. On a quiet"
         f" machine {'; '.join(parts)}."
