@@ -4,6 +4,7 @@ import os
 import re
 import sys
 import tempfile
+from importlib.abc import MetaPathFinder
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -27,6 +28,15 @@ SLOW_FIXTURES |= {"web", "shared", "phone"}  # a server for each test; Termux's 
 SLOW_FOLDERS = {"android_bridge", "export", "families"}
 
 
+class HiddenTools(MetaPathFinder):
+    """No export tool is found. Nothing stands in sys.modules in its place: SciPy asks there whether PyTorch is used."""
+
+    def find_spec(self, name, path, target=None):
+        if name.partition(".")[0] in TOOLS:
+            raise ModuleNotFoundError(f"No module named {name!r}: --fast hides it", name=name)
+        return None
+
+
 def pytest_addoption(parser):
     parser.addoption("--fast", action="store_true", help="only tests without PyTorch and a real model")
     parser.addoption("--rest", action="store_true", help="all others")
@@ -35,7 +45,7 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     """The fast tests run where the export tools are not installed; elsewhere it is as if they were not."""
     if config.getoption("fast"):
-        sys.modules.update(dict.fromkeys(TOOLS))
+        sys.meta_path.insert(0, HiddenTools())
 
 
 def needs_export_tools(path: Path) -> bool:

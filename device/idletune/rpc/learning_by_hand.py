@@ -25,31 +25,32 @@ class LearningByHand:
 
     def __init__(self, shared: SharedRuntime):
         self._shared, self._mutex = shared, threading.Lock()
-        self._thread: threading.Thread | None = None
-
-    @property
-    def running(self) -> bool:
-        """Whether a run was begun and has not ended."""
-        return self._thread is not None and self._thread.is_alive()
+        self.running = False  # whether a run was begun and has not ended
 
     def begin(self, bars: "Bars", announced: Announced, ended: Ended) -> None:
         """Learn in a thread of its own; `ended` is called at its end. RpcError (busy) while a run is under way."""
         with self._mutex:
             if self.running:
                 raise RpcError(BUSY, "it is learning already; stop ends that")
+            self.running = True
             arguments = bars, announced, ended
-            self._thread = threading.Thread(target=self._run, args=arguments, name="idletune-learning", daemon=True)
-            self._thread.start()
+            threading.Thread(target=self._run, args=arguments, name="idletune-learning", daemon=True).start()
 
     def _run(self, bars: "Bars", announced: Announced, ended: Ended) -> None:
+        outcome, reason = self._outcome(bars, announced)
+        self.running = False  # first: whoever hears of the end may ask, or begin anew
+        ended(outcome, reason)
+
+    def _outcome(self, bars: "Bars", announced: Announced) -> tuple[str, str]:
+        """How it ended, and why; whatever went wrong is told and ends here."""
         try:
-            ended(*self._learn(bars, announced))
+            return self._learn(bars, announced)
         except (RpcError, IdleTuneError) as error:
             cancelled = isinstance(error, RpcError) and error.code == CANCELLED
-            ended("stopped" if cancelled else "failed", str(error))
+            return "stopped" if cancelled else "failed", str(error)
         except Exception as error:
             log.exception("learning failed")
-            ended("failed", str(of_exception(error)))
+            return "failed", str(of_exception(error))
 
     def _learn(self, bars: "Bars", announced: Announced) -> tuple[str, str]:
         """Run the training pipeline until it has a verdict or is asked to stop; the outcome, and why."""

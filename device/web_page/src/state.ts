@@ -40,15 +40,27 @@ export function lose(): void {
   if (connection.value !== "erased") connection.value = "lost";
 }
 
-/** Read everything that is shown on more than one page, and the conditions of learning where they are shown. */
+let refreshed = 0;
+
+/**
+ * Read everything that is shown on more than one page, and the conditions of learning where they are shown. What an
+ * earlier call hears later is out of date.
+ */
 export async function refresh(): Promise<void> {
+  const mine = ++refreshed;
+  const isLatest = (): boolean => mine === refreshed;
   const found = await call<{ open: boolean; runtime?: Status }>("status");
+  if (!isLatest()) return;
   status.value = found.runtime ?? null;
   if (connection.value !== "erased") connection.value = found.open ? "there" : "loading";
   if (!found.open) return;
-  adapters.value = (await call<{ adapters: Adapter[] }>("adapters")).adapters;
+  const known = await call<{ adapters: Adapter[] }>("adapters");
+  if (!isLatest()) return;
+  adapters.value = known.adapters;
   if (location.hash !== "#learning") return; // the device is asked for each condition, which may take a second
-  learning.value = await call<LearningState>("learning");
+  const now = await call<LearningState>("learning");
+  if (!isLatest()) return;
+  learning.value = now;
   if (!learning.value.running) training.value = null;
 }
 
