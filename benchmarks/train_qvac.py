@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from importlib.resources import files
 from pathlib import Path
 from statistics import median
 
@@ -102,7 +103,7 @@ def tokens_of(text: str, model: Path, count: int) -> str:
 
 def measure(model: Path, arguments: argparse.Namespace, folder: Path) -> dict:
     """Both sides on one file."""
-    probe = (HERE.parent / "device" / "data" / "general_probe.txt").read_text(encoding="utf-8")
+    probe = (files("idletune") / "data" / "general_probe.txt").read_text(encoding="utf-8")
     text = tokens_of(" ".join(probe.split()), model, ROW_TOKENS * (arguments.rows + 2))
     load = os.getloadavg()[0]
     qvac = theirs(install(), model.resolve(), text, arguments.threads)
