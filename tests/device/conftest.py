@@ -1,10 +1,12 @@
-"""The two ways to ONNX Runtime: its Python package, and its C library alone."""
+"""The two ways to ONNX Runtime, its Python package and its C library alone; a phone with Termux's programs."""
 
+import os
 from pathlib import Path
 
 import idletune  # noqa: F401  switches telemetry off before onnxruntime is imported
 import onnxruntime
 import pytest
+from termux_programs import TermuxPrograms
 
 
 @pytest.fixture(scope="session")
@@ -23,3 +25,11 @@ def use_binding(c_library, monkeypatch):
             monkeypatch.delenv("IDLETUNE_ONNXRUNTIME", raising=False)
 
     return use
+
+
+@pytest.fixture
+def phone(tmp_path, monkeypatch):
+    """Termux's programs, first on the path."""
+    phone = TermuxPrograms(tmp_path / "termux")
+    monkeypatch.setenv("PATH", f"{phone.bin}:{os.environ['PATH']}")
+    return phone

@@ -1,6 +1,7 @@
 """The ONNX inference model answers as transformers and llama.cpp do, with adapters and without."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,6 @@ from idletune.model.base_model import BaseModel
 from idletune.model.chat_template import conversation
 from idletune.onnx_runtime.session import open_session
 from idletune.runtime import Runtime
-from idletune.settings import Settings
 from idletune.telemetry import import_onnxruntime
 from idletune_export.adapter_files import Adapter, convert_adapter, write_peft_folder
 from idletune_export.base import Base
@@ -18,6 +18,7 @@ from idletune_export.hugging_face_folder import write_hugging_face_folder
 from idletune_export.onnx_model import write_onnx_models
 from idletune_export.parity import compare, next_token_loss
 from idletune_export.reference import Reference
+from loop import SETTINGS
 
 TEXT = "What is the thickest ice of 2026?\n\n  naïve 日本 🐕 isn't IT'S 12345\t= x"
 GREEDY = dict(max_tokens=8, temperature=0.0, top_p=1.0)
@@ -179,22 +180,7 @@ def test_sampled_answers_repeat_with_their_seed(model):
 
 def test_a_phone_without_llama_cpp_learns_too(folder, home):
     """Training reads base.gguf, the ONNX model answers and serves the adapter; the gate compares the two."""
-    settings = Settings(
-        threads=1,
-        epochs=12,
-        min_steps=0,
-        learning_rate=0.01,
-        rank=4,
-        alpha=8,
-        paraphrases=0,
-        quiet_from=0,
-        quiet_until=0,
-        probe_tolerance=10.0,
-        daily_limit=100,
-        reply_tokens=4,
-        engine_tolerance=0.3,
-        suspicious_fall=1,
-    )
+    settings = replace(SETTINGS, reply_tokens=4)
     with Runtime(home, folder / "base.gguf", settings, sequences=2, backend="onnx") as runtime:
         for i in range(8):
             runtime.chat(f"question number {i} about bread")

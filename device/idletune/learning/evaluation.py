@@ -37,7 +37,7 @@ class Evaluation:
     def losses(self, name: str, scale: float, trainer: Trainer, examples: list[Example]) -> tuple[float, float]:
         """Mean losses in the trainer: the base model's, and with the adapter at the `scale` it has."""
         parts = [[row] for row in self._rows(examples)]
-        return self._both(name, scale, trainer, parts, lambda sequence: trainer.layers.loss(sequence))
+        return self._both(name, scale, trainer, parts, trainer.layers.loss)
 
     def margins(self, scale: float, trainer: Trainer, pairs: Sequence[tuple[Example, Example]]) -> tuple[float, float]:
         """Mean log-odds of the first of two replies over the second, likewise."""

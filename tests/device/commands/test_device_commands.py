@@ -10,7 +10,6 @@ from idletune.commands import device_commands
 from idletune.commands.cli import main
 from idletune.settings import Settings
 from loop import SETTINGS, answer_all, observe, open_tiny_runtime
-from termux_programs import TermuxPrograms
 
 CHANGED = {
     **{name: value for name, value in vars(SETTINGS).items() if value != getattr(Settings(), name)},
@@ -20,13 +19,6 @@ CHANGED = {
     "window_reserve_mb": 0,
     "window_disk_mb": 0,
 }
-
-
-@pytest.fixture
-def phone(tmp_path, monkeypatch):
-    phone = TermuxPrograms(tmp_path / "termux")
-    monkeypatch.setenv("PATH", f"{phone.bin}:{os.environ['PATH']}")
-    return phone
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Speech in Termux: off by default, said to whoever switches it on, and never sent before the user has read it."""
 
-import os
 from dataclasses import replace
 
 import pytest
@@ -10,14 +9,6 @@ from idletune.runtime import Runtime
 from idletune.schedule import speech
 from idletune.settings import Settings
 from loop import SETTINGS
-from termux_programs import TermuxPrograms
-
-
-@pytest.fixture
-def phone(tmp_path, monkeypatch):
-    phone = TermuxPrograms(tmp_path / "termux")
-    monkeypatch.setenv("PATH", f"{phone.bin}:{os.environ['PATH']}")
-    return phone
 
 
 @pytest.fixture

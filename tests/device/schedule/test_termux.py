@@ -28,15 +28,13 @@ from idletune.state.keyring import make_key, read_key
 from idletune.state.private_settings import kept
 from idletune.state.store import Store
 from rpc_caller import Caller
-from termux_programs import TermuxPrograms, press
+from termux_programs import press
 
 ANY_HOUR = ("--set", "quiet_from=0", "--set", "quiet_until=0")
 
 
 @pytest.fixture
-def phone(tmp_path, monkeypatch, tiny_path):
-    phone = TermuxPrograms(tmp_path / "termux")
-    monkeypatch.setenv("PATH", f"{phone.bin}:{os.environ['PATH']}")
+def phone(phone, monkeypatch, tiny_path):
     monkeypatch.setenv("IDLETUNE_MODEL", str(tiny_path))
     return phone
 
