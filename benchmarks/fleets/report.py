@@ -76,6 +76,7 @@ def draw(rows: list[dict], path: Path) -> None:
     dashed where the fleet's adapter stays as it is."""
     shown = sorted(filter(is_plain, rows), key=lambda row: (row["phones"], row["round"]))
     datasets, owns = sorted({row["dataset"] for row in shown}), sorted({row["own"] for row in shown})
+    kinds = list(dict.fromkeys(map(fleet_told, shown)))  # one color each in all panels
     title = "held-out loss less that from nothing, nats per token (below 0: the fleet helps; dashed: not trained on)"
     with panels(path, title, len(datasets), len(owns), figsize=(5 * len(owns), 3.2 * len(datasets))) as grid:
         for axes, (dataset, own) in zip(grid.flat, [(d, o) for d in datasets for o in owns]):
@@ -84,7 +85,7 @@ def draw(rows: list[dict], path: Path) -> None:
             for number, told in enumerate(dict.fromkeys(map(fleet_told, here))):
                 line = [row for row in here if fleet_told(row) == told]
                 places = [rounds.index(row["round"]) + 0.05 * number for row in line]
-                _draw_line(axes, line, places, f"C{number}", told)
+                _draw_line(axes, line, places, f"C{kinds.index(told)}", told)
             axes.axhline(0, color="black", linewidth=0.8)
             axes.set(title=f"{dataset}, {own} own answers", xlabel="rounds")
             axes.set_xticks(range(len(rounds)), rounds)
