@@ -13,7 +13,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
@@ -93,11 +93,10 @@ class Server:
             self._watcher.remove(client)
 
     def _make_room(self) -> bool:
-        """Drop the connection idle longest, of those that wait for events last; False when all are at work."""
-        idle = {client: since for client in self._connections if (since := client.idle_since()) is not None}
-        if not idle:
+        """Drop the connection that `longest_idle` gives; False when all are at work."""
+        oldest = longest_idle(self._connections)
+        if oldest is None:
             return False
-        oldest = min(idle, key=lambda client: (client.client.subscribed, idle[client]))
         oldest.drop()
         del self._connections[oldest]
         return True
@@ -124,6 +123,12 @@ class Server:
 
     def __exit__(self, *_) -> None:
         self.close()
+
+
+def longest_idle(connections: Iterable[Connection]) -> Connection | None:
+    """The connection idle longest; one that waits for events only where there is no other. None if all are at work."""
+    idle = {each: since for each in connections if (since := each.idle_since()) is not None}
+    return min(idle, key=lambda each: (each.client.subscribed, idle[each]), default=None)
 
 
 class Stoppable(Protocol):

@@ -2,12 +2,15 @@
 
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
 import threading
-from contextlib import contextmanager
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 
 import pytest
 from idletune.commands.cli import main
@@ -15,7 +18,7 @@ from idletune.errors import UsageError
 from idletune.rpc import Dispatcher
 from idletune.rpc.connection import Patience
 from idletune.rpc.messages import LARGEST_REQUEST
-from idletune.rpc.server import MOST_CLIENTS, Server
+from idletune.rpc.server import MOST_CLIENTS, Server, longest_idle
 from rpc_caller import CHANGED, CHARGING, Caller, Failed, check_response
 
 
@@ -203,18 +206,70 @@ def test_a_client_that_does_not_read_keeps_nobody_waiting(served):
 
 
 def test_idle_clients_lock_nobody_out(served):
+    """Which of them makes room is tested with `longest_idle`."""
     clients = [served() for _ in range(MOST_CLIENTS)]
     assert all(client.call("version") for client in clients) and clients[0].call("subscribe")
-    for oldest in clients[1:4]:  # the first one waits for events: it goes last
-        assert served().call("version")
-        assert oldest.file.readline() == b"", "it should have made room"
-    assert clients[0].call("version") and clients[4].call("version")
+    for dropped in range(1, 4):
+        assert let_in(served).call("version")
+        assert len(hung_up_on(clients, dropped)) == dropped
+    assert clients[0].call("version"), "it waits for events: it goes last"
 
 
 def test_a_place_is_made_of_one_that_waits_for_events_where_there_is_no_other(served):
     clients = [served() for _ in range(MOST_CLIENTS)]
     [client.call("subscribe") for client in clients]
-    assert served().call("version") and clients[0].file.readline() == b""
+    assert let_in(served).call("version") and len(hung_up_on(clients, 1)) == 1
+
+
+def let_in(served) -> Line:
+    """A new client, as soon as another is idle: that is a moment after the other has its answer."""
+    end = time.monotonic() + 60
+    while True:
+        with suppress(OSError, AssertionError, Failed):  # it was refused, and the server hung up
+            client = served()
+            assert client.call("version")
+            return client
+        assert time.monotonic() < end, "nobody made room"
+
+
+def hung_up_on(clients: list[Line], at_least: int) -> list[Line]:
+    """Those that the server has hung up on, once there are so many; nothing else must be on its way to them."""
+    poll, ended = select.poll(), set()
+    for client in clients:
+        poll.register(client.socket, 0)  # POLLHUP comes unasked
+    end = time.monotonic() + 60
+    while len(ended) < at_least and time.monotonic() < end:
+        ended |= {number for number, _ in poll.poll(1000)}
+    return [client for client in clients if client.socket.fileno() in ended]
+
+
+@dataclass(frozen=True)
+class Place:
+    """What `longest_idle` looks at of a connection."""
+
+    since: float | None  # None: at work
+    subscribed: bool = False
+
+    @property
+    def client(self) -> "Place":
+        return self
+
+    def idle_since(self) -> float | None:
+        return self.since
+
+
+@pytest.mark.parametrize(
+    ("places", "goes"),
+    [
+        ([Place(3.0), Place(1.0), Place(2.0)], 1),
+        ([Place(1.0, subscribed=True), Place(3.0), Place(2.0)], 2),
+        ([Place(2.0, subscribed=True), Place(1.0, subscribed=True), Place(None)], 1),
+        ([Place(None), Place(None, subscribed=True)], None),
+        ([], None),
+    ],
+)
+def test_the_client_idle_longest_makes_room(places, goes):
+    assert longest_idle(places) == (None if goes is None else places[goes])
 
 
 def test_clients_at_work_are_counted(served, opened):
