@@ -8,6 +8,8 @@ LLAMA_CPP := .cache/llama.cpp-0.3.36
 MODEL ?= smollm2-135m
 COGGED := README.md docs/evidence.md docs/fleet.md docs/settings.md
 NAME = $(patsubst %.gguf,%,$(notdir $(MODEL:/=)))
+# On a busy machine a test may run out of time. What failed runs once more, alone: what is broken fails again.
+ONCE_MORE = $(BIN)/python -m pytest tests --last-failed --last-failed-no-failures none
 export IDLETUNE_MODEL ?= $(abspath $(BASE))
 
 .PHONY: help setup llama-cpp model model-gemma demo check test test-fleet bench-fleet bench-fleet-simulation format graphs docs page screenshots bench-page bench-demo bench-train bench-scale bench-real-night bench-scale-frozen bench-neighbours bench-int8-kills bench-adapter-forms bench-full-size bench-qvac bench-observe bench-retrieval bench-taps bench-learning bench-memory bench-first-token bench-rpc bench-http fuzz-http bench-selection bench-import bench-fuzz bench-faults attack bench-bridge fuzz-bridge results bench-latency test-android-userland artifacts bridge aar python-android push clean
@@ -48,8 +50,8 @@ screenshots: setup $(VENV)/.test $(VENV)/.browser  ## the pictures of the page i
 test: setup $(VENV)/.test $(LLAMA_CPP)  ## every test, the ones on the real model included
 	@$(MAKE) --no-print-directory $(VENV)/.bridge || echo "The tests that need these are left out." >&2
 	@$(MAKE) --no-print-directory $(VENV)/.browser || echo "The tests of the page in a browser are left out." >&2
-	$(BIN)/python -m pytest tests --fast --numprocesses 2
-	$(BIN)/python -m pytest tests --rest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest tests --fast --numprocesses 2 || $(ONCE_MORE) --fast
+	$(BIN)/python -m pytest tests --rest --numprocesses 2 --dist loadfile || $(ONCE_MORE) --rest
 	$(BIN)/python scripts/check_anywhere.py night evening
 
 test-fleet: setup $(VENV)-fleet/.fleet  ## fleets on Flower, in an environment of its own: it pins versions that other tools do not take
