@@ -127,7 +127,7 @@ def make_layers(
 
     file = GgufFile(model)
     shape = ModelShape.of(file)
-    settings = settings or Settings(rank=8, alpha=16.0, top_share=1.0)
+    settings = settings or Settings(targets="q,k,v,o", rank=8, alpha=16.0, top_share=1.0)
     lora = Lora.from_settings(shape, settings)
     int8 = use_int8(settings.matmul_dtype, threads)
     plan = plan_memory(lora, sequence_tokens, memory_mb, int8=int8, mapped=files is not None)

@@ -1,6 +1,7 @@
 """Training speed and memory beside torch + PEFT: same rows, same threads, steps taken in turn.
 
 Run: make bench-train, or python benchmarks/train_speed.py [--rounds N] [--threads N] [--case CASE] [--bf16]
+With --beside CHECKOUT it compares our sides with those of another, older checkout that is set up, and torch with none.
 Each side is a process of its own that takes one step (forward, backward, AdamW) when told to, so all see
 the same machine at the same time; medians are compared, memory is each process's peak over the steps that count,
 after loading. Rows are single
@@ -34,6 +35,7 @@ CASES = {
     "512, story": (512, True),
 }
 PLENTY_MB = 1500
+OUR_SIDES = ("ours", "ours_small", "default_first", "default_later")
 WARMING = 2  # steps that warm caches and allocators, and are not counted
 PAUSE = 0.5  # seconds between two sides: idle threads go on spinning for a while, and would take a core
 STORY = Path(__file__).parents[1] / "device" / "idletune" / "data" / "demo_stream.jsonl"
@@ -58,8 +60,7 @@ def worker(side: str, rows: Path, model: Path, threads: int) -> None:
     with np.load(rows) as kept:
         ends = np.cumsum(kept["lengths"])[:-1]
         sets = [Example(*pair) for pair in zip(np.split(kept["tokens"], ends), np.split(kept["labels"], ends))]
-    ours = dict.fromkeys(("ours", "ours_small", "default_first", "default_later"), our_step)
-    make = {**ours, "gemm": gemm_step}.get(side, torch_step)
+    make = {**dict.fromkeys(OUR_SIDES, our_step), "gemm": gemm_step}.get(side, torch_step)
     take_step = make(side, sets, model, threads)
     print("ready", flush=True)
     for number, _ in enumerate(sys.stdin):
@@ -195,8 +196,10 @@ def padded(sets: list[Example]) -> dict[str, np.ndarray]:
 class Side:
     """A worker process and the steps it took."""
 
-    def __init__(self, side: str, rows: Path, arguments):
-        command = [sys.executable, __file__, "--worker", side, "--rows", str(rows), "--model", str(arguments.model)]
+    def __init__(self, side: str, rows: Path, arguments, checkout: Path | None = None):
+        here = [sys.executable, __file__]
+        there = checkout and [checkout / ".venv" / "bin" / "python", checkout / "benchmarks" / "train_speed.py"]
+        command = [*(there or here), "--worker", side, "--rows", str(rows), "--model", str(arguments.model)]
         command += ["--threads", str(arguments.threads)]
         environment = {**os.environ, "OMP_NUM_THREADS": str(arguments.threads)}
         self.process = subprocess.Popen(
@@ -229,28 +232,49 @@ def times_as_long(theirs: dict, ours: dict) -> float:
     return round(median(a / b for a, b in zip(theirs["rounds"], ours["rounds"])), 3)
 
 
-def measure(case: str, names: list[str], arguments) -> dict:
-    """All sides on one case, a step each in turn."""
-    sets = case_examples(case, arguments.model)
-    if len(sets) == 1:
-        names = [name for name in names if name != "torch_padded"]
+def steps_in_turn(sets: list[Example], sides: dict, arguments) -> dict[str, dict]:
+    """What each side took; `sides` are by name those of a Side: its own name, and the checkout it is of."""
     with tempfile.TemporaryDirectory() as folder:
         rows = Path(folder) / "rows.npz"
         lengths = [len(e.tokens) for e in sets]
         arrays = {name: np.concatenate([getattr(example, name) for example in sets]) for name in ("tokens", "labels")}
         np.savez(rows, lengths=lengths, **arrays)
-        sides = {name: Side(name, rows, arguments) for name in names}
+        running = {name: Side(side, rows, arguments, checkout) for name, (side, checkout) in sides.items()}
     for _ in range(arguments.rounds + WARMING):
-        for side in sides.values():
+        for side in running.values():
             side.step()
             time.sleep(PAUSE)
-    found = {name: side.close() for name, side in sides.items()}
+    return {name: side.close() for name, side in running.items()}
+
+
+def measure(case: str, names: list[str], arguments) -> dict:
+    """All sides on one case, a step each in turn."""
+    sets = case_examples(case, arguments.model)
+    if len(sets) == 1:
+        names = [name for name in names if name != "torch_padded"]
+    found = steps_in_turn(sets, {name: (name, None) for name in names}, arguments)
+    tokens = sum(len(e.tokens) for e in sets)
     for numbers in found.values():
-        numbers["tokens_per_second"] = round(sum(lengths) / numbers["seconds"], 1)
+        numbers["tokens_per_second"] = round(tokens / numbers["seconds"], 1)
         numbers["ours_is_faster_by"] = times_as_long(numbers, found["ours"])
-    found["sets"], found["tokens"] = len(sets), sum(lengths)
+    found["sets"], found["tokens"] = len(sets), tokens
     found["of_gemm_speed"] = times_as_long(found["gemm"], found["ours"])
     found["memory_of_torch_fp32"] = round(found["ours_small"]["peak_mb"] / found["torch_fp32"]["peak_mb"], 3)
+    return found
+
+
+def beside(case: str, arguments) -> dict:
+    """Our sides here and in another checkout, a step each in turn."""
+    found = {}
+    for side in OUR_SIDES:  # one after the other: eight processes at once would share the caches
+        sides = {"here": (side, None), "there": (side, arguments.beside)}
+        pair = steps_in_turn(case_examples(case, arguments.model), sides, arguments)
+        found[side] = {**pair, "times_as_long": times_as_long(pair["here"], pair["there"])}
+        here, there = pair["here"], pair["there"]
+        print(f"{case:14} {TRAINING_SIDES[side]:38} {here['seconds']:.3f} s, there {there['seconds']:.3f} s:", end=" ")
+        print(
+            f"{found[side]['times_as_long']:.2f} times; {here['peak_mb']} MB, there {there['peak_mb']} MB", flush=True
+        )
     return found
 
 
@@ -261,14 +285,21 @@ def main() -> None:
     parser.add_argument("--bf16", action="store_true", help="torch in bf16 even on a CPU without AVX512-BF16: slow")
     parser.add_argument("--model", type=Path, default=Path(os.environ.get("IDLETUNE_MODEL", "")))
     parser.add_argument("--case", choices=CASES)
+    parser.add_argument("--beside", type=Path, metavar="CHECKOUT", help="another checkout: our sides in both")
     parser.add_argument("--worker", choices=TRAINING_SIDES, help=argparse.SUPPRESS)
     parser.add_argument("--rows", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker:
         return worker(arguments.worker, arguments.rows, arguments.model, arguments.threads)
+    cases = [arguments.case] if arguments.case else list(CASES)
+    if arguments.beside:
+        commit = subprocess.run(
+            ["git", "rev-parse", "--short", "HEAD"], cwd=arguments.beside, check=True, capture_output=True, text=True
+        ).stdout.strip()
+        found = {case: beside(case, arguments) for case in cases}
+        return write_results("train_speed_beside", {"threads": arguments.threads, "there": commit, "cases": found})
     bf16 = arguments.bf16 or "avx512_bf16" in Path("/proc/cpuinfo").read_text()
     names = [name for name in TRAINING_SIDES if name != "torch_bf16" or bf16]
-    cases = [arguments.case] if arguments.case else list(CASES)
     results = {"threads": arguments.threads, "cases": {case: measure(case, names, arguments) for case in cases}}
     print(machine(), "", *page_table(results), sep="\n")
     if not arguments.case:
