@@ -12,7 +12,7 @@ NAME = $(patsubst %.gguf,%,$(notdir $(MODEL:/=)))
 ONCE_MORE = $(BIN)/python -m pytest tests --last-failed --last-failed-no-failures none
 export IDLETUNE_MODEL ?= $(abspath $(BASE))
 
-.PHONY: help setup llama-cpp model model-gemma demo check test test-fleet bench-fleet bench-fleet-simulation format graphs docs page screenshots bench-page bench-demo bench-train bench-scale bench-real-night bench-scale-frozen bench-neighbours bench-int8-kills bench-adapter-forms bench-full-size bench-qvac bench-observe bench-retrieval bench-taps bench-learning bench-memory bench-first-token bench-rpc bench-http fuzz-http bench-selection bench-import bench-fuzz bench-faults attack bench-bridge fuzz-bridge results bench-latency test-android-userland artifacts bridge aar python-android push clean
+.PHONY: help setup llama-cpp model model-gemma demo check test test-fleet bench-fleet bench-fleet-simulation format graphs docs page screenshots bench-page bench-demo bench-train bench-scale bench-real-night bench-scale-frozen bench-neighbours bench-int8-kills bench-full-size bench-qvac bench-observe bench-retrieval bench-learning bench-memory bench-first-token bench-rpc bench-http fuzz-http bench-selection bench-import bench-fuzz bench-faults attack bench-bridge fuzz-bridge results bench-latency test-android-userland artifacts bridge aar python-android push clean
 
 help:  ## what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 24
@@ -100,10 +100,6 @@ bench-neighbours: setup  ## chat, embedding and a training step beside 0, 1 and 
 bench-int8-kills: setup $(VENV)/.test  ## 50 kills while int8 files are made and trained from, and files that change in between
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/int8_kills.py
 
-bench-adapter-forms: setup $(GEMMA)  ## held-out loss, parameters and memory of five forms of an adapter
-	$(BIN)/python benchmarks/adapter_forms.py $(BASE)
-	$(BIN)/python benchmarks/adapter_forms.py $(GEMMA)
-
 bench-full-size: setup $(VENV)/.test  ## real shapes of every kind of family, random weights: a step's time and memory
 	$(BIN)/python benchmarks/full_size.py --threads 1
 
@@ -113,10 +109,7 @@ bench-observe: setup  ## what selection costs beside the reply it looks at
 bench-retrieval: setup $(VENV)/.test  ## does retrieval by words gain as much as retrieval by embeddings did
 	$(BIN)/python benchmarks/retrieval_gain.py
 
-bench-taps: setup $(VENV)/.test  ## what a tap (which of two replies is better) is worth beside a typed answer; about an hour
-	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/taps.py --threads 1
-
-bench-learning: setup $(VENV)/.test $(GEMMA)  ## what learning methods are worth, hundreds of adapters at once: minutes on a GPU, days without
+bench-learning: setup $(VENV)/.test $(GEMMA)  ## what learning methods are worth, hundreds of adapters at once: minutes on a GPU; without, the least of it in some hours
 	$(BIN)/python benchmarks/learning prepare
 	$(BIN)/python benchmarks/learning sample
 	$(BIN)/python benchmarks/learning prepare

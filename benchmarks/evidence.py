@@ -217,24 +217,6 @@ def retrieval_table(found: dict) -> str:
     return table(head, rows)
 
 
-def taps_table(found: dict) -> str:
-    """What each arm gains over the base, and how much more than typed answers alone, on the streams both have."""
-    head = ["the user gave", "streams", "data sets", "exchanges", "gain", "more than 32 typed (95%)"]
-    rows = [
-        [
-            arm,
-            part["streams"],
-            part["data_sets"],
-            part["exchanges"],
-            f"{part['gain']:.3f}",
-            f"{part['more']:+.3f} ({part['low']:+.3f} .. {part['high']:+.3f})",
-        ]
-        for arm, part in found.items()
-        if arm != "machine"
-    ]
-    return table(head, rows)
-
-
 SMALL, GEMMA = "smollm2-135m-instruct-q4_1", "gemma-3-270m-q4_k_m"
 GROUPS = {"all": "all streams", "untouched": "those that nothing was chosen on"}
 
@@ -261,9 +243,10 @@ def learning_retrieval_table() -> str:
     return table(["conversations", "streams", "exchanges", *columns], rows)
 
 
-def learning_taps_table() -> str:
-    """What each way to answer gains over the base, and how much more than 32 typed answers."""
-    by_group = _learned(SMALL)["taps"]
+def learning_taps_table(run: str = "learning") -> str:
+    """What each way to answer gains over the base, and how much more than 32 typed answers. `run`, here and below:
+    "learning" on a GPU, or "learning_cpu"."""
+    by_group = _learned(SMALL, run)["taps"]
     rows = [
         [
             arm,
@@ -277,9 +260,26 @@ def learning_taps_table() -> str:
     return table(head, rows) + f"\n\n{of[0].capitalize()}; nothing was chosen on {of[-1]}."
 
 
-def learning_changes_table(kind: str, model: str = SMALL, ways: tuple[str, ...] = ("alone",)) -> str:
+def learning_thumbs_table(run: str = "learning_cpu") -> str:
+    """What thumbs up gain over the base, and how much more than the typed answers alone, over all and by data set."""
+    by_group = _learned(SMALL, run)["thumbs"]
+    rows = [
+        [arm, f"{part['gain']['more']:.3f}", *(_interval(group[arm]["than typed"]) for group in by_group.values())]
+        for arm, part in by_group["all"].items()
+    ]
+    of = [_counts(by_group[name]["16 typed"]) for name in GROUPS if name in by_group]
+    columns = [GROUPS.get(name, name.replace("_", " ")) for name in by_group]
+    columns[0] = "more than 16 typed (95%), all"
+    return (
+        table(["the user gave", "gain", *columns], rows) + f"\n\n{of[0].capitalize()}; nothing was chosen on {of[-1]}."
+    )
+
+
+def learning_changes_table(
+    kind: str, model: str = SMALL, ways: tuple[str, ...] = ("alone",), run: str = "learning"
+) -> str:
     """How much more a changed training gains than the product as it comes, judged alone or as it is served."""
-    found = _learned(model)[kind]
+    found = _learned(model, run)[kind]
     by_group, sizes = (found["groups"], found["parameters"]) if kind == "forms" else (found, {})
     rows = [["as it comes", f"{sizes['as it comes']:,}", "", ""]] if sizes else []
     for arm, part in by_group["all"].items():
@@ -294,13 +294,13 @@ def learning_changes_table(kind: str, model: str = SMALL, ways: tuple[str, ...] 
     return table(head, rows) + f"\n\n{of[0].capitalize()}; nothing was chosen on {of[-1]}."
 
 
-def learning_measured() -> str:
+def learning_measured(run: str = "learning") -> str:
     """Where the adapters of these tables were trained, and how far the product's own trainer is from that."""
-    found = result("learning")
-    adapters = sum(model["adapters"] for model in found["models"].values())
+    found = result(run)
+    adapters, beside = sum(model["adapters"] for model in found["models"].values()), _learned(SMALL, run)["product"]
     return (
         f"{adapters:,} adapters on {', '.join(found['devices'])} (`make bench-learning`, {found['machine']['date']},"
-        f" commit {found['machine']['commit']}). {_beside_the_product(_learned(SMALL)['product'])}"
+        f" commit {found['machine']['commit']})." + (f" {_beside_the_product(beside)}" if beside else "")
     )
 
 
@@ -313,8 +313,8 @@ def _beside_the_product(found: dict) -> str:
     return f"Of {streams} of them the product's own trainer changes the held-out loss by {' and '.join(told)}."
 
 
-def _learned(model: str) -> dict:
-    return result("learning")["models"][model]
+def _learned(model: str, run: str = "learning") -> dict:
+    return result(run)["models"][model]
 
 
 def _interval(part: dict) -> str:

@@ -7,7 +7,6 @@ project's README, against the same files.
 import argparse
 import json
 from pathlib import Path
-from statistics import mean
 
 import evidence
 from common import RESULTS, TRAINING_SIDES
@@ -101,10 +100,6 @@ def retrieval(found: dict) -> list[str]:
     return [evidence.retrieval_table(found)]
 
 
-def taps(found: dict) -> list[str]:
-    return [evidence.taps_table(found)]
-
-
 def learning(found: dict) -> list[str]:
     """All tables; docs/evidence.md says what follows from them."""
     lines = [evidence.learning_measured()]
@@ -116,6 +111,19 @@ def learning(found: dict) -> list[str]:
         ("Forms, Gemma 3 270M", evidence.learning_changes_table("forms", evidence.GEMMA)),
     ):
         lines += ["", f"{title}:", "", text]
+    return lines
+
+
+def learning_cpu(found: dict) -> list[str]:
+    """Those tables that were measured without a GPU."""
+    of, run = found["models"][evidence.SMALL], "learning_cpu"
+    lines = [evidence.learning_measured(run)]
+    if of["thumbs"]:
+        lines += ["", "Thumbs:", "", evidence.learning_thumbs_table(run)]
+    if of["taps"]:
+        lines += ["", "Taps:", "", evidence.learning_taps_table(run)]
+    if of["forms"]["groups"]:
+        lines += ["", "Forms:", "", evidence.learning_changes_table("forms", run=run)]
     return lines
 
 
@@ -236,19 +244,6 @@ def busy_neighbours(found: dict) -> list[str]:
     return [*table(head, rows), "", evidence.neighbours_sentence()]
 
 
-def adapter_forms(found: dict) -> list[str]:
-    rows = [
-        [model, form, f"{one['parameters']:,}", f"{one['state_mb']:.0f}", f"{falls:.4f}", str(len(streams))]
-        for model, of_model in found.items()
-        if model != "machine"
-        for form, streams in of_model["forms"].items()
-        for one in [next(iter(streams.values()))]
-        for falls in [mean(each["before"] - each["after"] for each in streams.values())]
-    ]
-    head = ["model", "form", "parameters", "MB with optimizer", "loss falls by, nats per token", "streams"]
-    return table(head, rows)
-
-
 def full_size(found: dict) -> list[str]:
     return [evidence.full_size_table()]
 
@@ -287,15 +282,14 @@ SECTIONS = {
     "scale_frozen": ("Frozen layers in int8", "make bench-scale-frozen", scale_frozen),
     "int8_kills": ("Kills while int8 files are made and used", "make bench-int8-kills", int8_kills),
     "busy_neighbours": ("Beside busy programs", "make bench-neighbours", busy_neighbours),
-    "adapter_forms": ("Forms of an adapter", "make bench-adapter-forms", adapter_forms),
     "selection": ("Selection and retrieval: [every policy](selection.md)", "make bench-selection", selection),
     "fleet": ("What a fleet is worth to a user outside of it", "make bench-fleet", fleet),
     "import_worth": ("What an imported past is worth", "make bench-import", import_worth),
     "import_speed": ("Reading large exports", "make bench-import", facts),
     "fuzz_imports": ("Mutated files of conversations", "make bench-import", facts),
     "retrieval": ("Retrieval by words beside retrieval by embeddings", "make bench-retrieval", retrieval),
-    "taps": ("Taps beside typed answers", "make bench-taps", taps),
     "learning": ("What methods of learning are worth", "make bench-learning", learning),
+    "learning_cpu": ("The same by the product's own trainer", "make bench-learning", learning_cpu),
     "memory": ("Does a question find what was told?", "make bench-memory", memory),
     "first_token": ("The wait for the first token with retrieval", "make bench-first-token", facts),
     "observe_cost": ("What looking at an exchange costs", "make bench-observe", facts),

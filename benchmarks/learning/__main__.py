@@ -3,12 +3,16 @@
 Run: make bench-learning, or step by step
     python benchmarks/learning prepare            questions and answers; needs llama.cpp, a CPU is enough
     python benchmarks/learning sample             the replies that a user picks from; on a GPU some seconds
-    python benchmarks/learning prepare            again, with these: taps
-    python benchmarks/learning run [--seconds N]  trains and measures; on a CPU days, on a GPU minutes
+    python benchmarks/learning prepare            again, with these: taps and thumbs
+    python benchmarks/learning run [--seconds N]  trains and measures; on a GPU minutes
     python benchmarks/learning product            some of the same adapters by the product's own trainer
-    python benchmarks/learning report             results/learning.json
-Each adapter is a line in results/learning_cells.jsonl once it is measured: an interrupted run goes on where it stood.
-Nothing of the conversations is in it. `run` and `sample` need PyTorch and the files of --folder, nothing else.
+    python benchmarks/learning report             results/learning.json, results/learning_cpu.json
+Without a GPU `run` takes the product's own trainer, one adapter after the other, and measures what matters most:
+thumbs, taps and forms, once on few streams, in some hours; --only one of them, --seeds for more. What it finds stands
+by itself in results/learning_cpu.json.
+Each adapter is a line in results/learning_cells.jsonl, or learning_cpu_cells.jsonl, once it is measured: an interrupted
+run goes on where it stood. Nothing of the conversations is in it. `run` and `sample` need PyTorch and the files of
+--folder, nothing else.
 """
 
 import argparse
@@ -23,6 +27,7 @@ from learning.streams import FEW, GEMMA, KEPT  # noqa: E402
 
 FOLDER = Path(__file__).parents[2] / ".cache" / "learning"
 RESULTS = Path(__file__).parents[1] / "results"
+TOGETHER, ONE_BY_ONE = RESULTS / "learning_cells.jsonl", RESULTS / "learning_cpu_cells.jsonl"
 DATA = Path(__file__).parents[3] / "shared" / "data"
 
 
@@ -51,29 +56,47 @@ def sample(arguments) -> None:
 
 
 def run(arguments) -> None:
-    from common import done_lines, end_last_line
+    (_run_together if _device() == "cuda" else _run_one_by_one)(arguments, ExamplesFile.read(_examples(arguments)))
+
+
+def _run_together(arguments, file: ExamplesFile) -> None:
+    import torch
     from learning import experiments
+    from learning.lines import Lines
     from learning.running import Runner
 
-    end_last_line(arguments.out)
-    names = ("model", "experiment", "stream", "arm", "seed")
-    done = {tuple(line[name] for name in names) for line in done_lines(arguments.out)}
-    file = ExamplesFile.read(_examples(arguments))
-    runner = Runner(_model(arguments), arguments.model.stem, arguments.out, arguments.seconds, done)
-    runner.run(experiments.as_it_comes(file, GEMMA if arguments.forms_alone else KEPT))
+    lines = Lines(arguments.out or TOGETHER, arguments.model.stem, torch.cuda.get_device_name())
+    runner, streams = Runner(_model(arguments), lines, arguments.seconds), GEMMA if arguments.forms_alone else KEPT
+    runner.run(experiments.as_it_comes(file, streams))
     if not arguments.forms_alone:
         runner.run(experiments.taps(file, runner.likelihood_picks(file)))
+        runner.run(experiments.thumbs(file))
         runner.run(experiments.few_shot(file))
-    runner.run(experiments.forms(file, GEMMA if arguments.forms_alone else KEPT))
+    runner.run(experiments.forms(file, streams))
+
+
+def _run_one_by_one(arguments, file: ExamplesFile) -> None:
+    from learning import experiments
+
+    jobs = experiments.one_by_one(file, arguments.seeds)
+    _one_by_one(arguments, ONE_BY_ONE, [job for job in jobs if arguments.only in (job.experiment, None)])
 
 
 def product(arguments) -> None:
     from learning import experiments
-    from learning.product import measure
+    from learning.product import beside
 
     file = ExamplesFile.read(_examples(arguments))
-    jobs = [job for job in experiments.as_it_comes(file, arguments.streams or FEW) if job.seed == 0]
-    measure(jobs, arguments.model, arguments.model.stem, arguments.out, arguments.threads)
+    jobs = experiments.as_it_comes(file, arguments.streams or FEW, seeds=1)
+    _one_by_one(arguments, TOGETHER, beside(jobs))
+
+
+def _one_by_one(arguments, out: Path, jobs) -> None:
+    from learning.lines import Lines
+    from learning.product import ProductRunner
+
+    lines = Lines(arguments.out or out, arguments.model.stem, "CPU")
+    ProductRunner(arguments.model, lines, arguments.seconds, arguments.threads).run(jobs)
 
 
 def report(arguments) -> None:
@@ -81,9 +104,18 @@ def report(arguments) -> None:
     from learning.report import figures
     from retrieval_gain import kept_before
 
-    lines = done_lines(arguments.out)
-    devices = sorted({line["device"] for line in lines if line["experiment"] != "product"})
-    write_results("learning", {"devices": devices, "models": figures(lines, kept_before())})
+    for path in [arguments.out] if arguments.out else (TOGETHER, ONE_BY_ONE):
+        lines = done_lines(path)
+        devices = sorted({line["device"] for line in lines if line["experiment"] != "product"})
+        if lines:
+            name = path.stem.removesuffix("_cells")
+            write_results(name, {"devices": devices, "models": figures(lines, kept_before())})
+
+
+def _device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _model(arguments):
@@ -91,7 +123,7 @@ def _model(arguments):
     from many_adapters.model import FrozenModel
 
     torch.set_float32_matmul_precision("high")  # TF32 on a GPU
-    return FrozenModel(arguments.model, "cuda" if torch.cuda.is_available() else "cpu", arguments.threads)
+    return FrozenModel(arguments.model, _device(), arguments.threads)
 
 
 def _examples(arguments) -> Path:
@@ -111,7 +143,9 @@ def main() -> None:
     parser.add_argument("streams", nargs="*", help="of these alone (product); default: one of each data set")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="what prepare and sample write")
     parser.add_argument("--data", type=Path, default=DATA, help="folder of the conversation files")
-    parser.add_argument("--out", type=Path, default=RESULTS / "learning_cells.jsonl")
+    parser.add_argument("--out", type=Path, help="lines of the measured adapters, where not in results")
+    parser.add_argument("--only", choices=("thumbs", "taps", "kept"), help="of these alone, where there is no GPU")
+    parser.add_argument("--seeds", type=int, default=1, help="of each arm, where there is no GPU")
     parser.add_argument("--seconds", type=float, default=12 * 3600, help="begin nothing that would end later")
     parser.add_argument("--forms-alone", action="store_true", help="forms of adapters, on fewer streams")
     parser.add_argument("--threads", type=int, default=2)

@@ -3,10 +3,11 @@
 - as it comes: the product's settings on the answers that it kept, judged alone and behind what retrieval shows;
 - few-shot: a share of the answers train behind those that retrieval shows for them, in rows of 256 or 768 tokens;
 - forms: other adapters on the same answers;
-- taps: typed answers, choices of a simulated user, and a coin's (see benchmarks/taps.py).
+- taps: typed answers, choices of a simulated user between two replies, and a coin's;
+- thumbs: typed answers, and those of the model's replies that a simulated user finds good.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -17,7 +18,7 @@ from idletune.settings import Settings
 from idletune.training.objective import Objective, TrainingData
 
 from .examples_file import ExamplesFile
-from .streams import KEPT, TAPS
+from .streams import KEPT, ONE_BY_ONE, TAPS
 
 SEEDS = 3
 CHOICE_WEIGHT = 0.5  # of a chosen reply beside a typed answer, where an arm says nothing else
@@ -89,15 +90,31 @@ def _arms() -> dict[str, Arm]:
     return found
 
 
+class ThumbsArm(NamedTuple):
+    """How many answers are typed, on which share of the other replies (the nearest ones) a thumb goes up, and the
+    weight of such a reply beside a typed answer."""
+
+    typed: int
+    share: float = 0.0
+    weight: float = 1.0
+
+
 ARMS = _arms()
+THUMBS = {
+    "16 typed": ThumbsArm(16),
+    "16 typed, thumbs on a third": ThumbsArm(16, 1 / 3),
+    "16 typed, thumbs on a third, weight 0.25": ThumbsArm(16, 1 / 3, 0.25),
+    "thumbs on a third": ThumbsArm(0, 1 / 3),
+    "16 typed, thumbs on a tenth": ThumbsArm(16, 1 / 10),
+}
 
 
-def as_it_comes(file: ExamplesFile, streams: Sequence[str] = KEPT) -> Iterator[Job]:
+def as_it_comes(file: ExamplesFile, streams: Sequence[str] = KEPT, seeds: int = SEEDS) -> Iterator[Job]:
     for stream in streams:
         judged = {"alone": file[f"{stream}|held_out"]}
         if f"{stream}|held_out, words" in file:
             judged["words"] = file[f"{stream}|held_out, words"]
-        for seed in range(SEEDS):
+        for seed in range(seeds):
             yield Job("kept", stream, "as it comes", seed, Settings(seed=seed), file[f"{stream}|kept"], judged)
 
 
@@ -120,26 +137,36 @@ def behind_others(file: ExamplesFile, stream: str, settings: Settings) -> list[E
     return [other if one else answer for answer, other, one in zip(plain, behind, drawn)]
 
 
-def forms(file: ExamplesFile, streams: Sequence[str] = KEPT) -> Iterator[Job]:
+def forms(
+    file: ExamplesFile, streams: Sequence[str] = KEPT, seeds: int = SEEDS, named: Iterable[str] = FORMS
+) -> Iterator[Job]:
     """Form after form: adapters of a form train together."""
-    for form, changes in FORMS.items():
+    for form in named:
         for stream in streams:
             judged = {"alone": file[f"{stream}|held_out"]}
-            for seed in range(SEEDS):
-                settings = replace(Settings(seed=seed), **changes)
+            for seed in range(seeds):
+                settings = replace(Settings(seed=seed), **FORMS[form])
                 yield Job("kept", stream, f"form: {form}", seed, settings, file[f"{stream}|kept"], judged)
 
 
-def taps(file: ExamplesFile, by_likelihood: dict[str, np.ndarray], streams: Sequence[str] = TAPS) -> Iterator[Job]:
-    """`by_likelihood`: bool (EXCHANGES,) for each stream, where that user picks what ROUGE-L's does not."""
-    for arm_name, arm in ARMS.items():
+def taps(
+    file: ExamplesFile,
+    by_likelihood: dict[str, np.ndarray],
+    streams: Sequence[str] = TAPS,
+    seeds: int = SEEDS,
+    named: Iterable[str] = ARMS,
+) -> Iterator[Job]:
+    """`by_likelihood`: bool (EXCHANGES,) for each stream, where that user picks what ROUGE-L's does not; needed by the
+    arms that pick so."""
+    for arm_name in named:
+        arm = ARMS[arm_name]
         for stream in streams:
             swapped = {
                 "ROUGE-L": np.zeros(len(file[f"{stream}|typed"]), bool),
                 "coin": np.random.default_rng(0).random(len(file[f"{stream}|typed"])) < 0.5,
-                "likelihood": by_likelihood[stream],
+                "likelihood": by_likelihood.get(stream),
             }[arm.picks]
-            for seed in range(SEEDS):
+            for seed in range(seeds):
                 settings = Settings(seed=seed, preference=arm.preference, choice_weight=arm.weight)
                 data = tapped_data(file, stream, arm, swapped, seed)
                 examples, objective = data.within(settings.sequence_tokens, settings.preference)
@@ -154,9 +181,53 @@ def tapped_data(file: ExamplesFile, stream: str, arm: Arm, swapped: np.ndarray, 
     chosen, rejected = [
         [file[f"{stream}|{name} {role}"] for name in ("first", "second")] for role in ("chosen", "rejected")
     ]
-    order = np.random.default_rng(seed).permutation(len(typed)) if seed else np.arange(len(typed))
+    order = exchange_order(len(typed), seed)
     taps = order[arm.typed : arm.typed + arm.taps]
     examples = [typed[i] for i in order[: arm.typed]] + [chosen[int(swapped[i])][i] for i in taps]
     numbers = range(len(examples) - len(taps), len(examples))
     others = {number: rejected[1 - int(swapped[i])][i] for number, i in zip(numbers, taps)}
     return TrainingData(examples, dict.fromkeys(numbers, arm.weight), others)
+
+
+def exchange_order(count: int, seed: int) -> np.ndarray:
+    """int64 (count,): the exchanges as they are for seed 0, else in another order."""
+    return np.random.default_rng(seed).permutation(count) if seed else np.arange(count)
+
+
+def thumbs(file: ExamplesFile, streams: Sequence[str] = TAPS, seeds: int = SEEDS) -> Iterator[Job]:
+    """Thumbs alone train nothing else; a reply is the first that was sampled."""
+    for arm_name, arm in THUMBS.items():
+        for stream in streams:
+            for seed in range(seeds):
+                settings = Settings(seed=seed)
+                data = thumbed_data(file, stream, arm, seed)
+                examples, objective = data.within(settings.sequence_tokens, settings.preference)
+                judged = {"alone": file[f"{stream}|held_out"]}
+                yield Job("thumbs", stream, arm_name, seed, settings, examples, judged, objective)
+
+
+def thumbed_data(file: ExamplesFile, stream: str, arm: ThumbsArm, seed: int) -> TrainingData:
+    """Typed answers to the first exchanges in the order of `tapped_data`, the model's own replies to the nearest share
+    of the others."""
+    typed, near = file[f"{stream}|typed"], file.facts["nearness"][stream]
+    order = exchange_order(len(typed), seed)
+    others = sorted(order[arm.typed :], key=lambda i: -near[i])
+    liked = others[: round(arm.share * len(others))]
+    examples = [typed[i] for i in order[: arm.typed]] + [file[f"{stream}|reply"][i] for i in liked]
+    return TrainingData(examples, dict.fromkeys(range(arm.typed, len(examples)), arm.weight))
+
+
+def one_by_one(file: ExamplesFile, seeds: int) -> list[Job]:
+    """What is worth a CPU's hours, of what the file has examples for; all of a seed before the next one's.
+
+    The product's own trainer keeps no part of an adapter frozen (the forms "A frozen").
+    """
+    answered = [stream for stream in ONE_BY_ONE if f"{stream}|typed" in file]
+    kept = [stream for stream in ONE_BY_ONE if f"{stream}|kept" in file]
+    jobs = [
+        *thumbs(file, answered, seeds),
+        *taps(file, {}, answered, seeds, ("32 typed", "16 typed, 48 taps", "96 taps")),
+        *as_it_comes(file, kept, seeds),
+        *forms(file, kept, seeds, ("rank 8", "upper quarter", "down alone", "half the learning rate")),
+    ]
+    return sorted(jobs, key=lambda job: job.seed)

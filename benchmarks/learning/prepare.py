@@ -18,9 +18,9 @@ from idletune.settings import Settings
 from retrieval_gain import kept_before
 from selection.cells import LONGEST, prompt_behind
 from selection.streams import split_stream
-from taps import chosen_first
 
 from .examples_file import ExamplesFile
+from .simulated_user import chosen_first, nearness
 from .streams import EXCHANGES, KEPT, LENGTH, TAPS
 
 LONG_ROWS = 3 * LONGEST  # tokens of a row that holds an answer behind those that retrieval shows for it
@@ -69,12 +69,13 @@ class Preparation:
 
     def taps(self, replies: dict[str, list[list[str]]]) -> None:
         """Typed answers, and of each question's two replies the one that the simulated user picks by ROUGE-L, then the
-        other; each as it is learned when it is chosen and when it is rejected."""
+        other; each as it is learned when it is chosen and when it is rejected. Of the reply that was sampled first, how
+        near it is as well: a thumb goes by that."""
         with Progress("taps", len(TAPS)) as bar:
             for number, stream in enumerate(TAPS):
                 seen, held_out = split_stream(stream, LENGTH, self.data)
                 exchanges, pairs = self.tapped(stream), replies[stream]
-                picked = chosen_first(pairs, exchanges, "ROUGE-L")
+                picked, replies_alone = chosen_first(pairs, exchanges), [pair[0] for pair in pairs]
                 self.file[f"{stream}|typed"] = self._encoded(exchanges)
                 self.file[f"{stream}|seen"] = self._encoded(seen)
                 self.file[f"{stream}|held_out"] = self._encoded(held_out, asked=False)
@@ -82,11 +83,13 @@ class Preparation:
                     texts = [pair[side] for pair in picked]
                     self.file[f"{stream}|{name} chosen"] = self._encoded(exchanges, texts)
                     self.file[f"{stream}|{name} rejected"] = self._encoded(exchanges, texts, asked=False)
+                self.file[f"{stream}|reply"] = self._encoded(exchanges, replies_alone)
+                self.file.facts.setdefault("nearness", {})[stream] = nearness(replies_alone, exchanges)
                 self.file.facts.setdefault("as good", {})[stream] = [pair[0] == pair[1] for pair in pairs]
                 bar(number + 1)
 
     def tapped(self, stream: str) -> list[Exchange]:
-        """The exchanges that are answered or tapped on, in the order of benchmarks/taps.py."""
+        """The exchanges that are answered or tapped on, in random order."""
         seen, _ = split_stream(stream, LENGTH, self.data)
         return [seen[i] for i in np.random.default_rng(0).permutation(len(seen))[:EXCHANGES]]
 

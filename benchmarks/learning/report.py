@@ -9,10 +9,10 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from selection.gains import interval
 
-from .experiments import ARMS, FORMS, SHARES
+from .experiments import ARMS, FORMS, SHARES, THUMBS
 from .streams import UNTOUCHED, data_set
 
-BASE, DEFAULT, TYPED = "base", "as it comes", "32 typed"
+BASE, DEFAULT = "base", "as it comes"
 WAYS = ("alone", "words")  # what adapters are judged by: without retrieval, and behind what it shows
 
 
@@ -108,15 +108,15 @@ def against_default(cells: Cells, arms: Iterable[str], ways: Sequence[str]) -> d
     return found
 
 
-def taps(cells: Cells) -> dict:
-    """By group of streams and arm: the gain over the base, and how much more that is than 32 typed answers'."""
+def ways_to_answer(cells: Cells, experiment: str, arms: Iterable[str], typed: str) -> dict:
+    """By group of streams and arm: the gain over the base, and how much more that is than by the arm `typed`."""
     found: dict[str, dict] = {}
-    for arm in ARMS:
-        sides = [(one, "alone") for one in (arm, TYPED)]
-        for name, streams in groups(cells.streams("taps", *sides)).items():
-            found.setdefault(name, {})[arm] = counted(cells, "taps", streams) | {
-                "gain": cells.difference("taps", (arm, "alone"), (BASE, "alone"), streams),
-                "than typed": cells.difference("taps", (arm, "alone"), (TYPED, "alone"), streams),
+    for arm in arms:
+        sides = [(one, "alone") for one in (arm, typed)]
+        for name, streams in by_data_set(cells.streams(experiment, *sides)).items():
+            found.setdefault(name, {})[arm] = counted(cells, experiment, streams) | {
+                "gain": cells.difference(experiment, (arm, "alone"), (BASE, "alone"), streams),
+                "than typed": cells.difference(experiment, (arm, "alone"), (typed, "alone"), streams),
             }
     return found
 
@@ -160,6 +160,7 @@ def figures(lines: list[dict], before: dict[str, dict]) -> dict:
             "retrieval": retrieval(cells, before),
             "few_shot": against_default(cells, shares, ("alone", "words")),
             "forms": forms(cells),
-            "taps": taps(cells),
+            "taps": ways_to_answer(cells, "taps", ARMS, "32 typed"),
+            "thumbs": ways_to_answer(cells, "thumbs", THUMBS, "16 typed"),
         }
     return found

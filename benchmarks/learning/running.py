@@ -1,9 +1,7 @@
-"""Runs jobs, many adapters at once, and writes a line for each as soon as it is measured."""
+"""Runs jobs, many adapters at once: what a GPU is for."""
 
-import json
 import time
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,6 +13,7 @@ from many_adapters.training import Run, fresh, losses, states_of, train
 
 from .examples_file import ExamplesFile
 from .experiments import Job
+from .lines import Lines
 from .streams import TAPS
 
 TOGETHER = 256  # jobs between two looks at the clock
@@ -22,24 +21,23 @@ FORM = ("rank", "alpha", "targets", "top_share")
 
 
 class Runner:
-    """Measures jobs with one model until the time is up; what `done` holds is passed by.
+    """Measures jobs with one model until the time is up; what `lines` has is passed by.
 
-    `write` gets a line for each adapter, and one for the base on each list of examples that adapters are judged by.
+    There is a line for each adapter, and one for the base on each list of examples that adapters are judged by.
     """
 
-    def __init__(self, model: FrozenModel, name: str, out: Path, seconds: float, done: set[tuple] = frozenset()):
-        self.model, self.name, self.out, self.done = model, name, out, set(done)
+    def __init__(self, model: FrozenModel, lines: Lines, seconds: float):
+        self.model, self.lines = model, lines
         self._end = time.monotonic() + seconds
-        self._device = torch.cuda.get_device_name() if model.device.type == "cuda" else "CPU"
         self._forms: dict[tuple, tuple[Lora, States]] = {}
 
     def run(self, jobs: Iterable[Job]) -> None:
         """In this order, as far as the time reaches."""
-        left, last = [job for job in jobs if self._key(job) not in self.done], 0.0
+        left, last = [job for job in jobs if job.key not in self.lines], 0.0
         for chunk in _chunks(left):
             start = time.monotonic()
             if start + last > self._end:
-                print(f"stopped before {self._key(chunk[0])}", flush=True)
+                print(f"stopped before {chunk[0].key}", flush=True)
                 return
             steps = self._run(chunk)
             self._synchronize()
@@ -75,36 +73,17 @@ class Runner:
         self._base(jobs, lora, states)
         changed = int(trainable.sum()) if trainable is not None else lora.size
         for job, run, each in zip(jobs, runs, found):
-            self._write(
-                job.experiment, job.stream, job.arm, job.seed, each, rows=len(run.sequences), parameters=changed
-            )
+            self.lines.write(job.key, each, rows=len(run.sequences), parameters=changed)
         return sum(len(run.sequences) for run in runs)
 
     def _base(self, jobs: list[Job], lora: Lora, states: States) -> None:
         """The base's losses by what the jobs are judged by, once for each stream."""
-        new = {job.stream: job for job in jobs if (self.name, job.experiment, job.stream, "base", 0) not in self.done}
+        new = {job.stream: job for job in jobs if (job.experiment, job.stream, "base", 0) not in self.lines}
         wanted = [(stream, name) for stream, job in new.items() for name in job.judged]
         found = losses(states, lora, None, [new[stream].judged[name] for stream, name in wanted]) if wanted else []
         for stream, job in new.items():
             each = {name: some for (other, name), some in zip(wanted, found) if other == stream}
-            self._write(job.experiment, stream, "base", 0, each)
-
-    def _write(self, experiment: str, stream: str, arm: str, seed: int, each: dict, **further) -> None:
-        rounded = {name: [round(float(loss), 4) for loss in some] for name, some in each.items()}
-        line = {
-            "model": self.name,
-            "device": self._device,
-            "experiment": experiment,
-            "stream": stream,
-            "arm": arm,
-            "seed": seed,
-        }
-        with open(self.out, "a", encoding="utf-8") as file:
-            file.write(json.dumps({**line, **further, "losses": rounded}) + "\n")
-        self.done.add((self.name, experiment, stream, arm, seed))
-
-    def _key(self, job: Job) -> tuple:
-        return self.name, *job.key
+            self.lines.write((job.experiment, stream, "base", 0), each)
 
     def _form(self, settings: Settings) -> tuple[Lora, States]:
         """Of one form at a time: the frozen layers' states take gigabytes."""

@@ -8,6 +8,10 @@ from selection.streams import FEW, FRESH, STREAMS
 UNTOUCHED = (*FRESH, "persona_chat/+400", "diasafety_safe/+400", "dolly/+400", "medquad/+400")
 KEPT = (*STREAMS, *FRESH)  # the selection benchmark's, with the answers that the product kept
 TAPS = (*FEW, "ubuntu_irc/irc_01", *(name for name in UNTOUCHED if "+" in name), *UNTOUCHED[:2])
+ONE_BY_ONE = (  # where adapters are measured one after the other: no long answers; the second of each pair is untouched
+    *("ubuntu_irc/irc_04", "ubuntu_irc/irc_09", "dolly/", "dolly/+200"),
+    *("persona_chat/", "persona_chat/+200", "diasafety_safe/", "diasafety_safe/+200"),
+)
 EXCHANGES = 96  # that a stream's user answers or taps on
 LENGTH = 200  # exchanges of a stream, the last fifth held out
 GEMMA = (*FEW, "ubuntu_irc/irc_01", *(name for name in FRESH if "+" in name), "ubuntu_irc/irc_09", "ubuntu_irc/irc_10")

@@ -6,12 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from idletune.dialogue import Exchange
 from idletune.examples import labelled_example
+from idletune.settings import Settings
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 
 from learning import experiments, report  # noqa: E402
 from learning.examples_file import ExamplesFile, start_of  # noqa: E402
+from learning.lines import Lines  # noqa: E402
+from learning.product import ProductRunner  # noqa: E402
+from learning.simulated_user import chosen_first, nearness  # noqa: E402
 
 STREAM = "dolly/"
 
@@ -22,14 +27,24 @@ def example(*tokens: int, start: int = 2):
 
 @pytest.fixture
 def file() -> ExamplesFile:
-    """Twelve exchanges: typed answers, and two replies to each."""
+    """Twelve exchanges: typed answers, and two replies to each; the sixth's first reply is the nearest, then the
+    fifth's, and so on."""
     found, count = ExamplesFile(), 12
     found[f"{STREAM}|held_out"] = [example(1, 2, 90)]
     found[f"{STREAM}|typed"] = [example(1, 2, 10 + i) for i in range(count)]
     for name, first in (("first", 30), ("second", 60)):
         for role, further in (("chosen", 0), ("rejected", 1)):
             found[f"{STREAM}|{name} {role}"] = [example(1, 2, first + i, start=2 - further) for i in range(count)]
+    found[f"{STREAM}|reply"] = [example(1, 2, 120 + i) for i in range(count)]
+    found.facts["nearness"] = {STREAM: [0.1 * i if i < 6 else 0.0 for i in range(count)]}
     return found
+
+
+def test_the_user_picks_the_reply_nearer_to_the_real_response():
+    exchanges = [Exchange("how much?", "a pinch of salt"), Exchange("when?", "at ten"), Exchange("who?", "me")]
+    pairs = [["ten grams", "a pinch of it"], ["at noon", "then"], ["a", "b"]]
+    assert chosen_first(pairs, exchanges) == [["a pinch of it", "ten grams"], ["at noon", "then"], ["a", "b"]]
+    assert nearness(["a pinch of salt", "never", "me or you"], exchanges) == [1.0, 0.0, 0.5]
 
 
 def test_a_file_of_examples_keeps_them(file, tmp_path):
@@ -37,7 +52,7 @@ def test_a_file_of_examples_keeps_them(file, tmp_path):
     file["none labelled"] = [example(5, 6, 7, start=3)]
     file.write(tmp_path / "made" / "examples.npz")
     found = ExamplesFile.read(tmp_path / "made" / "examples.npz")
-    assert found.facts == {"ends": [2]} and "nothing" not in found
+    assert found.facts == file.facts and found.facts["ends"] == [2] and "nothing" not in found
     for name in (f"{STREAM}|typed", f"{STREAM}|second rejected", "none labelled"):
         for one, other in zip(file[name], found[name], strict=True):
             assert one.tokens.tolist() == other.tokens.tolist() and one.labels.tolist() == other.labels.tolist()
@@ -70,6 +85,59 @@ def test_every_arm_of_taps_is_a_job_for_each_seed(file):
     assert len(by_arm["96 taps, preference 0.25"].examples) == 2 * len(by_arm["96 taps"].examples)
     first = [by_arm[name].examples[-1].tokens[2] for name in ("96 taps", "96 taps, by likelihood")]
     assert first == [41, 71]
+
+
+def test_thumbs_go_to_the_nearest_replies_to_what_was_not_typed(file):
+    data = experiments.thumbed_data(file, STREAM, experiments.ThumbsArm(4, 1 / 4, 0.25), seed=0)
+    assert [e.tokens[2] for e in data.examples] == [10, 11, 12, 13, 125, 124]
+    assert data.weights == {4: 0.25, 5: 0.25} and not data.rejected
+    other = experiments.thumbed_data(file, STREAM, experiments.ThumbsArm(4, 1 / 4), seed=1)
+    typed, liked = [e.tokens[2] for e in other.examples[:4]], [e.tokens[2] for e in other.examples[4:]]
+    assert 14 in typed and liked == [125, 123]  # what is typed gets no thumb
+    alone = experiments.thumbed_data(file, STREAM, experiments.ThumbsArm(0, 1 / 4), seed=0)
+    assert [e.tokens[2] for e in alone.examples] == [125, 124, 123]
+
+
+def test_without_a_gpu_few_jobs_are_left_and_a_seed_is_done_before_the_next(file):
+    file[f"{STREAM}|kept"] = file[f"{STREAM}|typed"]
+    jobs = experiments.one_by_one(file, seeds=2)
+    assert [job.seed for job in jobs] == sorted(job.seed for job in jobs) and {job.stream for job in jobs} == {STREAM}
+    assert len({job.key for job in jobs}) == len(jobs)
+    arms = {job.arm for job in jobs if job.experiment == "thumbs"}
+    assert arms == set(experiments.THUMBS) and jobs[0].experiment == "thumbs"
+
+
+@pytest.fixture
+def lines(tmp_path) -> Lines:
+    return Lines(tmp_path / "cells.jsonl", "tiny", "CPU")
+
+
+def test_lines_know_what_is_measured_of_their_model(lines):
+    lines.write(("taps", STREAM, "base", 0), {"alone": [1.23456]})
+    lines.path.write_text(lines.path.read_text() + '{"cut')
+    again, other = (Lines(lines.path, model, "CPU") for model in ("tiny", "another"))
+    again.write(("taps", STREAM, "32 typed", 1), {"alone": [1.0]}, rows=3)
+    keys = ("taps", STREAM, "base", 0), ("taps", STREAM, "32 typed", 1)
+    assert [key in again for key in keys] == [True, True] and keys[0] not in other
+    told = [json.loads(text) for text in lines.path.read_text().splitlines() if not text.endswith("cut")]
+    assert [line["losses"]["alone"] for line in told] == [[1.2346], [1.0]] and told[1]["rows"] == 3
+
+
+def test_the_products_trainer_measures_what_is_left(lines, tiny_path):
+    def job(arm: str, token: int) -> experiments.Job:
+        settings = Settings(rank=4, epochs=1, min_steps=8, sequence_tokens=64, threads=1)
+        judged = {"alone": [example(1, 2, 90), example(1, 2, 91)]}
+        return experiments.Job("thumbs", STREAM, arm, 0, settings, [example(1, 2, token)] * 2, judged)
+
+    lines.write(("thumbs", STREAM, "done", 0), {"alone": [1.0, 1.0]})
+    jobs = [job("done", 90), job("one", 90), job("other", 91)]
+    ProductRunner(tiny_path, lines, seconds=600, threads=1).run(jobs)
+    measured = [json.loads(text) for text in lines.path.read_text().splitlines()]
+    assert [line["arm"] for line in measured] == ["done", "base", "one", "other"]
+    base, one, other = (line["losses"]["alone"] for line in measured[1:])
+    assert one[0] < base[0] and other[1] < base[1] and one[0] < other[0] and other[1] < one[1]
+    ProductRunner(tiny_path, lines, seconds=-1, threads=1).run([*jobs, job("late", 90)])
+    assert ("thumbs", STREAM, "late", 0) not in lines
 
 
 def test_a_share_of_the_answers_stands_behind_others(file):
