@@ -1,4 +1,7 @@
-"""One learner at a time for a home: an advisory lock that ends with its process, however that ends."""
+"""One learner at a time for a home: an advisory lock that ends with its process, however that ends.
+
+A learner holds it for itself alone. Who only looks shares it for an instant, and keeps no learner out.
+"""
 
 import fcntl
 import os
@@ -12,7 +15,7 @@ from typing import IO
 from ..errors import UsageError
 
 FILE_NAME = "learner.lock"
-TRIES, TRY_SECONDS = 20, 0.005
+TRIES, TRY_SECONDS = 12_000, 0.005  # a minute: on a busy machine an instant may be long
 
 
 @contextmanager
@@ -24,10 +27,13 @@ def learner_lock(home: Path) -> Iterator[None]:
                 f"another IdleTune (process {file.read(20).strip() or 'unknown'}) is learning in {home};"
                 " wait until it has finished, or end it"
             )
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        yield
+        try:
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+            yield
+        finally:  # not by closing alone: a program that another thread starts shares the file for an instant
+            fcntl.flock(file, fcntl.LOCK_UN)
 
 
 def _opened(path: Path) -> int:
@@ -43,23 +49,32 @@ def _opened(path: Path) -> int:
 
 
 def _locked(file: IO[str]) -> bool:
-    """Whether the lock could be had. Who only looks (`is_learning`) holds it for an instant: try a few times."""
+    """Whether the lock could be had. Those that only look (`is_learning`) are waited for, another learner is not."""
     for _ in range(TRIES):
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if _flocked(file, fcntl.LOCK_EX):
             return True
-        except BlockingIOError:
-            time.sleep(TRY_SECONDS)
+        if not _flocked(file, fcntl.LOCK_SH):  # it cannot even be shared: a learner has it
+            return False
+        fcntl.flock(file, fcntl.LOCK_UN)
+        time.sleep(TRY_SECONDS)
     return False
+
+
+def _flocked(file: IO[str], how: int) -> bool:
+    try:
+        fcntl.flock(file, how | fcntl.LOCK_NB)
+        return True
+    except BlockingIOError:
+        return False
 
 
 def is_learning(home: Path) -> bool:
     """Whether somebody holds the lock now."""
     try:
         with open(os.open(home / FILE_NAME, os.O_RDONLY | os.O_NONBLOCK)) as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            if not _flocked(file, fcntl.LOCK_SH):
+                return True
+            fcntl.flock(file, fcntl.LOCK_UN)
             return False
-    except BlockingIOError:
-        return True
     except OSError:
         return False

@@ -55,7 +55,7 @@ class Store:
         with errors_explained(self.path):
             self.db = sqlite3.connect(self.path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
             try:
-                self._prepare()
+                self._prepare(busy_seconds)
                 with self.transaction():
                     cipher = open_cipher(self, key)
                 self.cipher = cipher
@@ -207,12 +207,12 @@ class Store:
             return False
         return True
 
-    def _prepare(self) -> None:
+    def _prepare(self, busy_seconds: float) -> None:
         self.db.row_factory = sqlite3.Row
         integrity.check_file(self.db, self.path)
         for setting in ("foreign_keys = ON", "synchronous = FULL", "secure_delete = ON", "temp_store = MEMORY"):
             self.db.execute(f"PRAGMA {setting}")
-        self._write_ahead()
+        self._write_ahead(busy_seconds)
         self._migrate()
         integrity.check_schema(self.db, self.path)
 
@@ -228,16 +228,17 @@ class Store:
         while self._after and not self.db.in_transaction:
             self._after.pop(0)()
 
-    def _write_ahead(self) -> None:
+    def _write_ahead(self, busy_seconds: float) -> None:
         # For this, SQLite does not wait for another process that opens the same new file; so we do.
-        for wait in (0.02, 0.05, 0.1, 0.2, 0.5, None):
+        end = time.monotonic() + busy_seconds
+        while True:
             try:
                 self.db.execute("PRAGMA journal_mode = WAL")
                 return
             except sqlite3.OperationalError as error:
-                if wait is None or "locked" not in str(error):
+                if "locked" not in str(error) or time.monotonic() > end:
                     raise
-                time.sleep(wait)
+                time.sleep(0.02)
 
     def _migrate(self) -> None:
         with self.transaction() as db:  # another process may be opening the same file: look inside the lock

@@ -1,9 +1,9 @@
 import fcntl
 import json
 import os
+import signal
 import subprocess
 import sys
-import threading
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 
@@ -14,6 +14,7 @@ from idletune.dialogue import DialogueSet, Scores
 from idletune.errors import UsageError
 from idletune.learning.outcome import Outcome, SliceOutcome
 from idletune.learning.training_runs import TooFewAnswers, count_answers
+from idletune.schedule import lock
 from idletune.schedule.device_state import DeviceState
 from idletune.schedule.lock import is_learning, learner_lock
 from idletune.schedule.scheduler import Scheduler, watch
@@ -299,13 +300,40 @@ def test_whoever_asks_a_slice_to_stop_says_why(scheduler, clock):
     assert slices(scheduler.store)[-1].stopped_by == "the user needs the model"
 
 
-def test_one_who_only_looks_keeps_no_learner_out(home):
+def test_one_who_only_looks_keeps_no_learner_out(home, monkeypatch):
     home.mkdir()
     with open(home / "learner.lock", "w") as looked_at:
         fcntl.flock(looked_at, fcntl.LOCK_SH)  # what is_learning does
-        threading.Timer(0.02, fcntl.flock, (looked_at, fcntl.LOCK_UN)).start()
+        waits = iter(range(100))  # longer than an instant, as where the machine is busy
+        stop_looking = lambda seconds: next(waits) < 99 or fcntl.flock(looked_at, fcntl.LOCK_UN)  # noqa: E731
+        monkeypatch.setattr(lock.time, "sleep", stop_looking)
         with learner_lock(home):
             assert is_learning(home)
+
+
+def test_another_learner_is_not_waited_for(home, monkeypatch):
+    home.mkdir()
+    monkeypatch.setattr(lock.time, "sleep", lambda seconds: pytest.fail("it waits"))
+    with learner_lock(home), pytest.raises(UsageError, match="is learning"), learner_lock(home):
+        pass
+    with learner_lock(home):
+        pass
+
+
+def test_a_program_that_is_just_being_started_holds_no_lock(home):
+    """Until it has become another program, a child of another thread has all files that its parent had."""
+    home.mkdir()
+    with learner_lock(home):
+        child = os.fork()
+        if child == 0:
+            signal.pause()
+    try:
+        assert not is_learning(home)
+        with learner_lock(home):
+            pass
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("victim")])
