@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -12,20 +11,27 @@ from pathlib import Path
 import pytest
 from rpc_caller import CHANGED
 
-SECONDS = 30.0  # for whatever the page is waited for
+SECONDS = 120.0  # for whatever the page is waited for
 PHONE = {"width": 360, "height": 740}
+NOTICES = """window.noticed = [];
+let before = "";
+new MutationObserver(() => {
+    const told = document.querySelector(".notice")?.textContent ?? "";
+    if (told && told !== before) window.noticed.push(told);
+    before = told;
+}).observe(document, {subtree: true, childList: true, characterData: true});"""
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 class WebProcess:
     """`idletune web` on a model; `link` opens the page once."""
 
-    def __init__(self, home: Path, model: Path, settings: dict | None = None, port: int = 0):
+    def __init__(self, home: Path, model: Path, settings: dict | None = None):
         home.mkdir(mode=0o700, exist_ok=True)
         if settings is not None:
             (home / "settings.json").write_text(json.dumps(settings))
         self.home, self.model = home, model
-        self.port = port or free_port()
+        self.port = 0  # the system chooses one, and it is the same at every further start
         self.errors = open(home.parent / f"{home.name}.errors", "ab")
         self.start()
 
@@ -42,6 +48,7 @@ class WebProcess:
         assert "http://" in line, self.said()
         self.link = line.split()[-1]
         self.url = self.link.partition("/open")[0]
+        self.port = int(self.url.rpartition(":")[2])
 
     def stop(self) -> None:
         self.process.terminate()
@@ -56,12 +63,6 @@ class WebProcess:
         if self.process.poll() is None:
             self.stop()
         self.errors.close()
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
 
 
 @contextmanager
@@ -81,9 +82,13 @@ def chromium():
 
 
 def new_page(browser, size: dict = PHONE, **options):
-    """A page in a browser profile of its own, as on a phone. What its scripts complain of is in `page.complaints`."""
+    """A page in a browser profile of its own, as on a phone. What its scripts complain of is in `page.complaints`.
+
+    The notices that it shows, each for a few seconds, are in its variable `noticed`.
+    """
     context = browser.new_context(viewport=size, **options)
     context.set_default_timeout(SECONDS * 1000)
+    context.add_init_script(NOTICES)
     page = context.new_page()
     page.complaints = []
     page.on("pageerror", lambda error: page.complaints.append(str(error)))

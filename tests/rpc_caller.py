@@ -1,10 +1,14 @@
 """Calls to a dispatcher as a host app makes them, every answer held against the methods' declarations."""
 
+import itertools
 import json
 import threading
+import time
+from contextlib import contextmanager
 
 from idletune.rpc.errors import ERRORS
-from idletune.rpc.methods import METHODS
+from idletune.rpc.methods import METHODS, learning
+from idletune.rpc.shared_runtime import SharedRuntime
 from idletune.settings import Settings
 from loop import SETTINGS
 
@@ -86,6 +90,59 @@ def in_thread(work):
 
     result.running = thread.is_alive
     return result
+
+
+HELD_LOOK = 8  # by then a chat has told a piece of its reply
+MOST_HELD_SECONDS = 300
+
+
+def hold_chats(monkeypatch) -> threading.Event:
+    """From now on a chat of several tokens goes on until it is cancelled, or until the event that this gives is set."""
+    chatting, go_on = SharedRuntime.chatting, threading.Event()
+
+    @contextmanager
+    def held(self, client=None):
+        with chatting(self, client) as (runtime, should_stop):
+            looks = itertools.count()
+
+            def stop():
+                if next(looks) >= HELD_LOOK:
+                    wait_until(lambda: should_stop() or go_on.is_set())
+                return should_stop()
+
+            yield runtime, stop
+
+    monkeypatch.setattr(SharedRuntime, "chatting", held)
+    return go_on
+
+
+def hold_training(monkeypatch) -> None:
+    """From now on a slice that has come to training goes on until it is asked to stop."""
+    progress_events, why_stop, training = learning.progress_events, SharedRuntime._why_stop, threading.Event()
+
+    def noted(call):
+        bars = progress_events(call)
+
+        @contextmanager
+        def bar_of(label, total):
+            with bars(label, total) as bar:
+                yield lambda done, note="": (bar(done, note), label == "training" and done and training.set())
+
+        return bar_of
+
+    def held(self, work):
+        if training.is_set():
+            wait_until(lambda: why_stop(self, work))
+        return why_stop(self, work)
+
+    monkeypatch.setattr(learning, "progress_events", noted)
+    monkeypatch.setattr(SharedRuntime, "_why_stop", held)
+
+
+def wait_until(condition) -> None:
+    end = time.monotonic() + MOST_HELD_SECONDS
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.002)
 
 
 def events_until(next_event, name: str, seconds=60) -> list[dict]:

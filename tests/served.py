@@ -57,7 +57,7 @@ class Web:
     def close(self):
         self._closing.close()
         self.server.stop()
-        self._thread.join(20)
+        self._thread.join(60)
         self.server.close()
         self.dispatcher.close()
         assert not self._thread.is_alive(), "the server did not end"

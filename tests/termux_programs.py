@@ -3,6 +3,7 @@
 What Android would hold (notifications, jobs) is kept as files under `state`. `press` does what Termux:API
 does when a notification's button is pressed: it puts the typed reply between double quotes into the
 action, escaping double quotes alone, and gives the action to `sh -c` with hardly any environment.
+Only their patience is longer (the real one waits 3 seconds for its content), as tests run on busy machines.
 """
 
 import json
@@ -39,7 +40,7 @@ while true; do
 	esac
 done
 if [ $# != 0 ]; then echo "termux-notification: too many arguments"; exit 1; fi
-if [ -z "$passed" ]; then IFS= read -t 3 -r -d '' content || true; fi
+if [ -z "$passed" ]; then IFS= read -t 300 -r -d '' content || true; fi
 content="$(echo "$content")"
 printf %s "$content" > "$new/content"
 rm -rf "$STATE/notification-$id"; mv "$new" "$STATE/notification-$id"

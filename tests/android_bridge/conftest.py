@@ -6,7 +6,7 @@ import sysconfig
 from pathlib import Path
 
 import pytest
-from building import ANDROID, BRIDGE, ROOT, need, run
+from building import ANDROID, BRIDGE, ROOT, alone, need, run
 
 
 @pytest.fixture(scope="session")
@@ -16,8 +16,9 @@ def native():
 
     def build(*options: str) -> Path:
         folder = ROOT / "build" / "-".join(["native", *(option.split("=")[0].lstrip("-D") for option in options)])
-        run(["cmake", "-S", BRIDGE / "native", "-B", folder, "-DCMAKE_BUILD_TYPE=Release", *options])
-        run(["cmake", "--build", folder])
+        with alone(folder.name):
+            run(["cmake", "-S", BRIDGE / "native", "-B", folder, "-DCMAKE_BUILD_TYPE=Release", *options])
+            run(["cmake", "--build", folder])
         return folder
 
     return build
@@ -42,17 +43,18 @@ def maven():
 
     def build(project: Path, *arguments: str, **variables: str) -> str:
         command = ["mvn", "-B", "-q", "-f", project / "pom.xml", *arguments]
-        try:
-            return run([*command, "-o"], **variables)
-        except AssertionError as failed:
-            if "offline" not in str(failed):
+        with alone(f"maven-{project.name}"):
+            try:
+                return run([*command, "-o"], **variables)
+            except AssertionError as failed:
+                if "offline" not in str(failed):
+                    raise
+            try:
+                return run(command, **variables)
+            except AssertionError as failed:
+                if "Could not transfer" in str(failed) or "Unknown host" in str(failed):
+                    pytest.skip("Maven reaches no repository from here")
                 raise
-        try:
-            return run(command, **variables)
-        except AssertionError as failed:
-            if "Could not transfer" in str(failed) or "Unknown host" in str(failed):
-                pytest.skip("Maven reaches no repository from here")
-            raise
 
     return build
 
@@ -68,5 +70,6 @@ def android_libraries() -> Path:
     """The native libraries for Android."""
     need("clang", "ld.lld", "javac")
     folder = ROOT / "build" / "android"
-    run(["sh", BRIDGE / "native" / "build_android.sh", folder])
+    with alone("android"):
+        run(["sh", BRIDGE / "native" / "build_android.sh", folder])
     return folder

@@ -7,7 +7,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -80,13 +82,22 @@ def refuse():
 
 
 @pytest.mark.slow
-def test_crashes_hangs_and_other_errors_are_told_apart():
+def test_crashes_hangs_and_other_errors_are_told_apart(tmp_path, monkeypatch):
+    """For who waits, an hour passes where a case hangs, and no time anywhere else."""
+    hanging = tmp_path / "hanging"
+
     def crash():
         os.kill(os.getpid(), signal.SIGTRAP)
 
-    works = [lambda: None, refuse, lambda: 1 / 0, crash, lambda: "odd", lambda: signal.pause(), refuse]
+    def hang():
+        hanging.touch()
+        signal.pause()
+
+    clock = SimpleNamespace(monotonic=lambda: 3600.0 * hanging.exists(), sleep=time.sleep)
+    monkeypatch.setattr(cases, "time", clock)
+    works = [lambda: None, refuse, lambda: 1 / 0, crash, lambda: "odd", hang, refuse]
     found = Found()
-    cases.run([cases.Case("kind", str(n), work) for n, work in enumerate(works)], 3.0, Clock(60), found, batch=4)
+    cases.run([cases.Case("kind", str(n), work) for n, work in enumerate(works)], 3.0, Clock(600), found, batch=4)
     outcomes = {"fine": 1, "DamagedDataError": 2, "uncaught": 1, "crash": 1, "wrong": 1, "hang": 1}
     assert found.outcomes == outcomes and found.cases["kind"] == len(works)
     assert [problem.split(":")[0] for problem in found.problems] == [f"kind, {n}" for n in (2, 3, 4, 5)]

@@ -6,6 +6,7 @@ from pathlib import Path
 import idletune  # noqa: F401  switches telemetry off before onnxruntime is imported
 import onnxruntime
 import pytest
+from idletune.schedule.programs import output_of
 from termux_programs import TermuxPrograms
 
 
@@ -29,7 +30,8 @@ def use_binding(c_library, monkeypatch):
 
 @pytest.fixture
 def phone(tmp_path, monkeypatch):
-    """Termux's programs, first on the path."""
+    """Termux's programs, first on the path; they are waited for longer than the product does."""
     phone = TermuxPrograms(tmp_path / "termux")
+    monkeypatch.setattr(output_of, "__defaults__", ("", 300.0))
     monkeypatch.setenv("PATH", f"{phone.bin}:{os.environ['PATH']}")
     return phone

@@ -20,7 +20,7 @@ def convert_all(wanted: list[tuple[Path, Path, Path]]) -> None:
     paths = [CONVERTERS / "gguf-py", CONVERTERS, HERE.parent]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, paths)), "HF_HUB_OFFLINE": "1"}
     command = [sys.executable, "-m", "families.lora_converter", *(str(path) for each in wanted for path in each)]
-    made = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    made = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1800)
     assert made.returncode == 0, made.stdout[-2000:] + made.stderr[-6000:]
 
 

@@ -42,6 +42,6 @@ def make_missing(names: list[str]) -> None:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, paths)), "HF_HUB_OFFLINE": "1"}
     wanted = [f"{name}={folder}" for name, folder in missing.items()]
     made = subprocess.run(
-        [sys.executable, "-m", "families.make", *wanted], env=environment, capture_output=True, text=True, timeout=300
+        [sys.executable, "-m", "families.make", *wanted], env=environment, capture_output=True, text=True, timeout=1800
     )
     assert made.returncode == 0, made.stdout[-2000:] + made.stderr[-6000:]

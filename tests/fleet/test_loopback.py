@@ -177,7 +177,7 @@ def test_two_homes_make_one_adapter_over_tls_through_a_kill(machine, tiny_path):
         start_node(machine, server, name, door)
 
     machine.fleet("run", "fleet")
-    until(lambda: rounds_kept(machine) == 1, MOST_SECONDS, lambda: tail(machine.folder / "server.log"))
+    until(lambda: rounds_kept(machine) >= 1, MOST_SECONDS, lambda: tail(machine.folder / "server.log"))
     kill(running)  # in the middle of the second round
     assert not (machine.folder / "fleet" / "fleet.json").exists()
     (machine.folder / "server.log").write_text("")

@@ -24,7 +24,7 @@ from .errors import TOO_LARGE, RpcError
 from .events import EventQueue
 
 MOST_REQUESTS = 8  # of one client, under way
-GOODBYE_SECONDS = 2.0  # for the last answers, when the server stops
+GOODBYE_SECONDS = 10.0  # for the last answers, when the server stops
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,8 @@ class Connection:
                 pool.submit(self._handle, line)
         self.client.subscribed = False
         self.outbox.close()
-        self.writer.join(GOODBYE_SECONDS)
-        self.drop()  # wakes a writer whose client does not read
+        self.writer.join()  # a client that does not read is dropped after `Patience.unread`, or by a server that stops
+        self.drop()
         self.connection.close()
 
     def hang_up(self, how: int = socket.SHUT_RD) -> None:

@@ -14,7 +14,7 @@ from .protocol import PatientProtocol
 
 LOOPBACK = "127.0.0.1"
 KEPT_SECONDS = 60  # a connection between two requests
-GOODBYE_SECONDS = 2  # for the last answers, when the server stops
+GOODBYE_SECONDS = 10  # for the last answers, when the server stops
 LARGEST_HEAD = 16 * 1024  # bytes of a request's line and headers
 
 

@@ -5,7 +5,8 @@ import {
   importing,
   lose,
   notice,
-  prompt,
+  promptClosed,
+  promptTold,
   refresh,
   refreshPrompt,
   training,
@@ -50,7 +51,7 @@ function listen(): void {
 }
 
 function handle(name: string, data: Record<string, unknown>): void {
-  if (name === "prompt") prompt.value = data.prompt as Prompt;
+  if (name === "prompt") promptTold(data.prompt as Prompt);
   else if (name === "prompt_dismissed") dismissed(data.prompt_id as number);
   else if (name === "import") importing.value = importing.value && (data as { done: number; total: number });
   else if (name === "training") progress(data as { stage: string; done: number; total: number; note?: string });
@@ -58,7 +59,7 @@ function handle(name: string, data: Record<string, unknown>): void {
 }
 
 function dismissed(id: number): void {
-  if (prompt.value?.id === id) void attempt(refreshPrompt);
+  promptClosed(id);
   void attempt(refresh);
 }
 

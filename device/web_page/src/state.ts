@@ -65,10 +65,27 @@ export async function refresh(): Promise<void> {
 }
 
 let asked = 0;
+let asking = 0; // calls under way
 
 /** The question that is due; asking for it counts as showing it. What an earlier call hears later is out of date. */
 export async function refreshPrompt(): Promise<void> {
   const mine = ++asked;
-  const [due = null] = (await call<{ prompts: Prompt[] }>("prompts")).prompts;
-  if (mine === asked) prompt.value = due;
+  asking += 1;
+  try {
+    const [due = null] = (await call<{ prompts: Prompt[] }>("prompts")).prompts;
+    if (mine === asked) prompt.value = due;
+  } finally {
+    asking -= 1;
+  }
+}
+
+/** A question that the server tells of: what was asked before may be heard later, and is out of date. */
+export function promptTold(told: Prompt): void {
+  asked += 1;
+  prompt.value = told;
+}
+
+/** A question that is open no more, be it the one that is shown or the one that a call under way will hear. */
+export function promptClosed(id: number): void {
+  if (prompt.value?.id === id || asking) void attempt(refreshPrompt);
 }

@@ -57,7 +57,7 @@ def test_the_page_is_served_until_a_signal(home, tiny_path, ending):
             with browser.stream("GET", "/api/events") as events:  # is not waited for
                 process.send_signal(ending)
                 assert list(events.iter_lines())[-1:] != ["never"]
-        printed, errors = process.communicate(timeout=30)
+        printed, errors = process.communicate(timeout=120)
         assert process.returncode == 0 and errors == "" and printed == ""
     assert (home / "web_token").stat().st_mode & 0o777 == 0o600
 
@@ -80,7 +80,7 @@ def test_a_socket_and_http_serve_one_runtime(home, tiny_path, tmp_path):
             status = json.loads(connection.makefile().readline())["result"]["runtime"]
         assert status["buffer"]["seen"] == 1
         process.terminate()
-        assert process.wait(30) == 0 and not path.exists()
+        assert process.wait(120) == 0 and not path.exists()
 
 
 @pytest.mark.slow
@@ -101,7 +101,7 @@ def test_what_keeps_the_model_from_opening_ends_the_server(home, tiny_path, tmp_
     broken = tmp_path / "broken.gguf"
     broken.write_bytes(tiny_path.read_bytes()[:2000])
     with started(home, broken, "web", "--port", "0", "--no-open") as process:
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=120)
         assert process.returncode == 2 and "broken.gguf" in errors and "Traceback" not in errors
 
 

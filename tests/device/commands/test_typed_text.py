@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,8 @@ pytestmark = pytest.mark.slow
 
 # Reads until the end of input and tells each text as a line of JSON; without prompt_toolkit where it is told so.
 PROGRAM = """
-import json, select, sys, time
+import json, signal, sys
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
 if "without" in sys.argv: sys.modules["prompt_toolkit"] = None
 from idletune.commands.typed_text import held_input, make_reader
 read = make_reader()
@@ -29,8 +31,7 @@ while True:
     if text == "wait":
         with held_input():
             print("BUSY", flush=True)
-            select.select([sys.stdin], [], [])
-            time.sleep(0.5)  # the rest of it comes meanwhile
+            signal.sigwait({signal.SIGUSR1})
 """
 
 
@@ -95,6 +96,7 @@ def test_what_is_pasted_while_a_reply_is_written_is_the_next_message(person):
     assert arrived(person, "wait", ENTER) == "wait"
     person.wait_for("BUSY")
     person.type(pasted(long), ENTER)
+    os.kill(person.pid, signal.SIGUSR1)  # all of it has come meanwhile
     person.wait_for("GOT ")
     start = person.read_up_to
     person.wait_for(" END")

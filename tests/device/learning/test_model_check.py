@@ -29,7 +29,8 @@ def test_a_model_that_trains(report):
 def test_the_probe_measures_a_step_and_says_what_a_night_takes(report):
     night = report.night
     assert night.answers == 32 and night.steps >= SETTINGS.min_steps and night.step_seconds > 0
-    assert night.minutes * 60 >= night.steps * night.step_seconds and night.slices >= 1
+    least = night.steps * night.step_seconds  # and what the first step loads, where that takes any time
+    assert night.minutes * 60 >= least * (1 - 1e-9) and night.slices >= 1
     assert night.peak_mb is None or night.peak_mb < report.planned_mb
 
 

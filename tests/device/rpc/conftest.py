@@ -2,6 +2,7 @@
 
 import pytest
 from idletune.rpc import Dispatcher
+from idletune.schedule import state_sources
 from rpc_caller import CHANGED, Caller
 
 
@@ -24,7 +25,8 @@ class Opened:
 
 
 @pytest.fixture
-def opened(tiny_path, home):
+def opened(tiny_path, home, monkeypatch):
+    monkeypatch.setattr(state_sources, "HOST_FRESH_SECONDS", 3600.0)  # no test reports the state again and again
     home.mkdir(mode=0o700)
     dispatcher = Dispatcher()
     yield Opened(dispatcher, tiny_path, home)

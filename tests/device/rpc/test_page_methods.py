@@ -120,7 +120,7 @@ def test_closing_ends_learning_by_hand(opened):
     opened.answered(10)
     opened.call("learn")
     events_until(opened.dispatcher.next_event, "event.training")
-    in_thread(lambda: opened.call("close"))(30)
+    in_thread(lambda: opened.call("close"))()
     told = events_until(opened.dispatcher.next_event, "event.learning")[-1]["params"]
     assert told["outcome"] in ("stopped", "failed")
 

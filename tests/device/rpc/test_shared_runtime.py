@@ -7,7 +7,17 @@ import pytest
 from idletune.learning.adapters import Adapters
 from idletune.privacy import forget
 from idletune.state.store import Store
-from rpc_caller import CHARGING, ENDLESS, Caller, Failed, check_response, events_until, in_thread
+from rpc_caller import (
+    CHARGING,
+    ENDLESS,
+    Caller,
+    Failed,
+    check_response,
+    events_until,
+    hold_chats,
+    hold_training,
+    in_thread,
+)
 
 
 @pytest.fixture
@@ -96,14 +106,16 @@ def test_a_slice_ends_in_the_time_it_was_given(opened):
     assert "the slice was given 2 seconds" in done["reason"]
 
 
-def test_a_stopped_slice_goes_on_after_a_restart(opened):
-    opened.open(epochs=400)  # long enough that the call to stop arrives before the end
+def test_a_stopped_slice_goes_on_after_a_restart(opened, monkeypatch):
+    opened.open()
     opened.answered(8)
-    learning = start_slice(opened)
-    opened.call("stop")
-    assert learning()["outcome"] == "stopped"
+    with monkeypatch.context() as patched:
+        hold_training(patched)
+        learning = start_slice(opened)
+        opened.call("stop")
+        assert learning()["outcome"] == "stopped"
     opened.call("close")
-    opened.open(epochs=400)
+    opened.open()
     opened.call("device_state", state=CHARGING)
     assert opened.call("tick")["outcome"] in ("promoted", "rejected")
 
@@ -115,8 +127,9 @@ def test_a_slice_that_ends_as_a_set_is_forgotten_elsewhere_is_to_go_on(opened, l
     assert (done["outcome"], done["more"]) == ("stopped", True), done
 
 
-def test_a_chat_is_cancelled_and_leaves_nothing(opened):
-    opened.open(seed=3, reply_tokens=900)
+def test_a_chat_is_cancelled_and_leaves_nothing(opened, monkeypatch):
+    hold_chats(monkeypatch)
+    opened.open(seed=3)
     session = opened.call("session")["session"]
     chat = in_thread(lambda: Caller(opened.dispatcher.handle)("chat", text="hello bread", stream=True))
     events_until(opened.dispatcher.next_event, "event.chat_text")

@@ -148,7 +148,8 @@ def test_a_change_that_cannot_remove_every_trace_says_that_the_new_key_is_in_for
 def test_processes_may_bring_the_first_key_at_once(home):
     with Store(home) as store:
         fill(store)
-    code = "import sys; from idletune.state.store import Store; Store(sys.argv[1], key=b'1' * 32).close()"
+    code = "import sys; from idletune.state.store import Store\n"
+    code += "Store(sys.argv[1], key=b'1' * 32, busy_seconds=120).close()"
     openers = [subprocess.Popen([sys.executable, "-c", code, str(home)]) for _ in range(4)]
     assert [opener.wait() for opener in openers] == [0] * 4
     with Store(home, key=FIRST) as store:

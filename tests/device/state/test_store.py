@@ -6,7 +6,6 @@ import stat
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
 from idletune.clock import Moment
@@ -375,13 +374,17 @@ def test_threads_share_the_store(store):
 @pytest.mark.slow
 def test_processes_may_open_a_new_home_at_once(home):
     program = (
-        "import sys, time\n"
+        "import sys\n"
         "from idletune.state.store import Store\n"
-        "while time.time() < float(sys.argv[2]): pass\n"
-        "Store(sys.argv[1]).count('opened')\n"
+        "print('ready', flush=True), sys.stdin.read()\n"
+        "Store(sys.argv[1], busy_seconds=120).count('opened')\n"
     )
-    start = str(time.time() + 1.0)
-    processes = [subprocess.Popen([sys.executable, "-c", program, str(home), start]) for _ in range(6)]
+    command, pipes = [sys.executable, "-c", program, str(home)], {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    processes = [subprocess.Popen(command, **pipes) for _ in range(6)]
+    for process in processes:
+        process.stdout.readline()
+    for process in processes:  # all are loaded now: they open it at once
+        process.stdin.close()
     assert [process.wait() for process in processes] == [0] * 6
     with Store(home) as store:
         assert store.counter("opened") == 6

@@ -176,23 +176,31 @@ from test_int8_files import make_trainer
 trainer = make_trainer(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[2] + ".kept"))
 trainer.resume()
 print("made", flush=True)
-trainer.run(checkpoint_seconds=0, progress=lambda done, _: print(done, flush=True))
+trainer.run(checkpoint_seconds=0, progress=lambda done, _: (print(done, flush=True), sys.stdin.readline()))
 """
 
 
 def test_kills_while_files_are_made_and_used_lose_nothing(deep_path, tmp_path):
-    """Killed when files appear, and in training; the run ends at the same bits all the same."""
+    """Killed when files appear, and in training; the run ends at the same bits all the same.
+
+    After each step the victim waits until it may go on, so that it is never through before the kill comes.
+    """
     folder = tmp_path / "files"
     code = [sys.executable, "-c", KILLED, str(deep_path), str(folder), *sys.path]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     for files in (1, 4, 9):
-        process = subprocess.Popen(code, stdout=subprocess.PIPE)
+        process = subprocess.Popen(code, **pipes)
         while process.poll() is None and len(list(folder.glob(f"*{SUFFIX}"))) < files:
             pass
         os.kill(process.pid, signal.SIGKILL)
         process.communicate()
-    for lines in (2, 4):
-        process = subprocess.Popen(code, stdout=subprocess.PIPE)
-        assert all(process.stdout.readline() for _ in range(lines))
+    for steps in (1, 3):
+        process = subprocess.Popen(code, **pipes)
+        assert process.stdout.readline() == b"made\n"
+        for _ in range(steps):
+            assert process.stdout.readline()
+            process.stdin.write(b"\n")
+            process.stdin.flush()
         os.kill(process.pid, signal.SIGKILL)
         process.communicate()
     rest, whole = make_trainer(deep_path, folder, tmp_path / "files.kept"), make_trainer(deep_path)

@@ -63,7 +63,7 @@ class Events:
         self.found, self._changed, self._begun = [], threading.Condition(), threading.Event()
         self._thread = threading.Thread(target=self._read, args=(client,), daemon=True)
         self._thread.start()
-        assert self._begun.wait(30)
+        assert self._begun.wait(60)
 
     def _read(self, client):
         with suppress(httpx.HTTPError), client.stream("GET", "/api/events") as response:
@@ -81,12 +81,12 @@ class Events:
     def wait_for(self, name: str) -> dict:
         """The parameters of the first event of this name."""
         with self._changed:
-            told = self._changed.wait_for(lambda: [found for found in self.found if found[0] == name], 30)
+            told = self._changed.wait_for(lambda: [found for found in self.found if found[0] == name], 60)
         assert told, f"no {name} came, only {self.found}"
         return told[0][1]
 
     def ended(self) -> bool:
-        self._thread.join(30)
+        self._thread.join(60)
         return not self._thread.is_alive()
 
 

@@ -4,18 +4,20 @@ import random
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import httpx
 import pytest
 from idletune.rpc import messages
 from idletune.web import limits, protocol
 from malformed import malformed_requests, request_bytes
+from rpc_caller import hold_chats
 
 LONG = {"stream": True, "max_tokens": 400, "temperature": 0}
 
 
 def connect(web) -> socket.socket:
-    connection = socket.create_connection((web.server.address, web.server.port), timeout=30)
+    connection = socket.create_connection((web.server.address, web.server.port), timeout=60)
     return connection
 
 
@@ -42,7 +44,7 @@ def test_a_body_too_large_is_refused(web, path):
 
     try:
         assert web.program.post(path, content=parts(), headers=JSON).status_code == 413
-    except httpx.WriteError:  # the server hung up while the client went on
+    except httpx.NetworkError:  # the server hung up while the client went on
         pass
     assert web.chat("hello").status_code == 200
 
@@ -67,12 +69,15 @@ def test_a_body_that_does_not_come_is_not_waited_for(web, monkeypatch):
 
 
 def test_a_connection_that_asks_nothing_is_dropped(web, monkeypatch):
-    monkeypatch.setattr(protocol, "REQUEST_SECONDS", 0.2)
-    silent, slow, kept = connect(web), connect(web), connect(web)
+    monkeypatch.setattr(protocol, "REQUEST_SECONDS", 3600)
+    kept = connect(web)
     kept.sendall(request_bytes(web, "GET", "/v1/models"))
     assert kept.recv(12) == b"HTTP/1.1 200"
+    monkeypatch.setattr(protocol, "REQUEST_SECONDS", 0.2)
+    silent, slow = connect(web), connect(web)
     kept.sendall(b"GET /v1/models HTTP/1.1\r\nHost: 127.0.")
-    slow.sendall(b"GET /v1/models HTTP/1.1\r\nHost: 127.0.")
+    with suppress(OSError):  # it may be dropped before
+        slow.sendall(b"GET /v1/models HTTP/1.1\r\nHost: 127.0.")
     assert silent.recv(1) == b"" and status_of(slow) == 0
     while kept.recv(4096):  # the rest of the first answer, then the end
         pass
@@ -80,6 +85,7 @@ def test_a_connection_that_asks_nothing_is_dropped(web, monkeypatch):
 
 def test_idle_connections_lock_nobody_out(web, monkeypatch):
     monkeypatch.setattr(protocol, "MOST_CONNECTIONS", 4)
+    monkeypatch.setattr(protocol, "REQUEST_SECONDS", 3600)
     silent = [connect(web) for _ in range(2)]
     used = [connect(web) for _ in range(2)]
     for connection in used:
@@ -100,7 +106,7 @@ def test_so_many_connections_at_work_and_no_more(web, monkeypatch):
         assert status_of(connection) == 200
     assert status_of(connect(web)) == 0
     working.pop().close()
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while time.monotonic() < end:
         further = connect(web)
         try:
@@ -120,6 +126,8 @@ def test_a_reader_that_takes_nothing_holds_up_nobody_and_is_dropped(web, monkeyp
     deaf.sendall(request_bytes(web, "GET", "/api/events"))
     assert deaf.recv(12) == b"HTTP/1.1 200"
     broadcasts, end = web.door.broadcasts.values(), time.monotonic() + 60
+    while not any(each.streams for each in broadcasts):  # the head is sent before the stream is opened
+        assert time.monotonic() < end
     while any(each.streams for each in broadcasts):  # until all buffers on the way are full, and a while longer
         assert time.monotonic() < end, "it still has its place"
         for each in broadcasts:
@@ -128,7 +136,8 @@ def test_a_reader_that_takes_nothing_holds_up_nobody_and_is_dropped(web, monkeyp
     deaf.close()
 
 
-def test_what_a_client_that_hung_up_had_asked_for_is_stopped(web):
+def test_what_a_client_that_hung_up_had_asked_for_is_stopped(web, monkeypatch):
+    hold_chats(monkeypatch)
     for stream in (True, False):
         connection = connect(web)
         body = b'{"messages": [{"role": "user", "content": "hello bread"}], "stream": %s, "max_tokens": 500}'
@@ -157,16 +166,15 @@ def test_a_program_that_floods_is_told_to_wait(web):
 
 
 @pytest.mark.slow
-def test_malformed_requests_get_an_answer_that_is_theirs(web, caplog):
+def test_malformed_requests_get_an_answer_that_is_theirs(web, caplog, monkeypatch):
     """A sample; benchmarks/http_malformed.py sends 30,000."""
+    monkeypatch.setattr(protocol, "REQUEST_SECONDS", 0.1)  # of some requests the server waits for the rest
+    monkeypatch.setattr(limits.read_body, "__defaults__", (0.1,))
     rng, statuses = random.Random(0), []
     for data in malformed_requests(rng, web.token, web.server.port, 200):
         with connect(web) as connection:
-            connection.settimeout(0.1)  # of some requests the server waits for the rest
-            try:
+            with suppress(OSError):
                 connection.sendall(data)
-            except OSError:
-                pass
             statuses.append(status_of(connection))
     assert max(statuses) < 500 and len(set(statuses)) > 5 and not caplog.records
     assert web.chat("hello", max_tokens=1).status_code == 200

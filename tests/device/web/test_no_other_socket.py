@@ -63,7 +63,7 @@ def test_the_server_makes_no_socket_but_its_own(home, tiny_path):
         with page.stream("GET", "/api/events") as events:
             assert next(events.iter_lines()).startswith("retry")
     server.terminate()
-    printed, _ = server.communicate(timeout=30)
+    printed, _ = server.communicate(timeout=120)
     assert printed == "ended\n", f"it ended with {server.returncode}"
 
 
@@ -81,4 +81,4 @@ thread.join()
 print("made")
 """
     process = started(code)
-    assert process.communicate(timeout=30)[0] == "" and process.returncode == -signal.SIGSYS
+    assert process.communicate(timeout=120)[0] == "" and process.returncode == -signal.SIGSYS

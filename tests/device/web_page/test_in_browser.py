@@ -87,8 +87,10 @@ def any_page(browser, shared):
 
 def say(page, text: str) -> None:
     """Send a message and wait until it is answered."""
+    box = page.get_by_role("textbox", name="Message")
+    box.wait_for()
     before = page.get_by_role("article", name="Answer").count()
-    page.get_by_role("textbox", name="Message").fill(text)
+    box.fill(text)
     page.keyboard.press("Enter")
     page.get_by_role("article", name="Answer").nth(before).get_by_role("button", name="Compare").wait_for()
 
@@ -98,7 +100,12 @@ def go(page, name: str) -> None:
 
 
 def notice(page, text: str) -> None:
-    page.get_by_role("status").get_by_text(text).wait_for()
+    """Wait until the page has shown a notice with this text, after those that were waited for before."""
+    shown = """(text) => {
+        const place = noticed.findIndex((each) => each.includes(text));
+        return place >= 0 && noticed.splice(0, place + 1).length > 0;
+    }"""
+    page.wait_for_function(shown, arg=text)
 
 
 def dialog(page):
@@ -135,8 +142,8 @@ def test_a_whole_life(page):
 
     say(page, "what is a bun?")
     page.get_by_role("button", name="New").click()  # the question is no longer about the answer in sight
-    due = page.get_by_role("region", name="A question to you")
-    assert "what is a bun?" in due.inner_text() and re.search(r"\d+ of 100 today", due.inner_text())
+    due = page.get_by_role("region", name="A question to you").filter(has_text="what is a bun?")
+    due.get_by_text(re.compile(r"\d+ of 100 today")).wait_for()
     due.get_by_role("button", name="Good").click()
     due.wait_for(state="detached")
 
@@ -149,7 +156,7 @@ def test_a_whole_life(page):
     say(page, "question number 3 about bread")
     page.get_by_role("button", name="Compare").click()
     page.get_by_role("heading", name="With what it learned").wait_for()
-    assert not due.count(), "a question waits while answers are compared"
+    assert not page.get_by_role("region", name="A question to you").count(), "it waits while answers are compared"
     without, learned = (page.locator(f".compare section >> nth={i}").inner_text() for i in (0, 1))
     assert without.split("\n", 1)[1] != learned.split("\n", 1)[1]
 
@@ -194,7 +201,8 @@ def test_the_better_of_two_answers_is_kept(page):
     )
     assert left["y"] == right["y"] and left["x"] + left["width"] < right["x"] and right["x"] + right["width"] <= 360
     assert texts[0] != texts[1]
-    page.keyboard.press("Tab")  # from the button that asked for it
+    page.locator("[role=group]:focus").wait_for()  # it came here from the button that asked for it
+    page.keyboard.press("Tab")
     focused(page, "First is better")
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
@@ -300,8 +308,8 @@ def test_an_adapter_that_is_too_good_waits_for_a_look(page):
 
 def test_learning_goes_on_without_the_page(browser, page, web):
     go(page, "Learning")
-    page.get_by_role("button", name="Learn now").click()
-    page.get_by_role("button", name="Stop learning").wait_for()
+    with page.expect_response(lambda answer: '"learn"' in (answer.request.post_data or "")):
+        page.get_by_role("button", name="Learn now").click()
     profile = page.context.storage_state()
     page.goto("about:blank")
     with opened(browser, web.url, storage_state=profile) as later:
@@ -466,7 +474,8 @@ def test_what_learning_takes_is_tried(any_page):
     page = any_page
     go(page, "Settings")
     page.get_by_role("button", name="Try what learning takes").click()
-    page.get_by_text(re.compile(r"To learn from \d+ answers takes less than a minute, in 1 stretch\.")).wait_for()
+    told = r"To learn from \d+ answers takes (less than a minute|about \d+ minutes), in \d+ stretch(es)?\."
+    page.get_by_text(re.compile(told)).wait_for()  # how long depends on what else the machine does
 
 
 def test_a_wrong_setting_is_refused_in_words(any_page):

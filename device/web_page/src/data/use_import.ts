@@ -1,5 +1,5 @@
 // A file on its way in: sent, looked at, taken; and the files that were imported before.
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { call } from "../api";
 import { attempt, forgotten, importing, notice, refresh } from "../state";
 import type { ImportRecord, Preview } from "../types";
@@ -14,9 +14,12 @@ export function useImport() {
   const [found, setFound] = useState<Found | null>(null);
   const [known, setKnown] = useState<ImportRecord[]>([]);
 
+  const reading = useRef(0); // what an earlier reading hears later is out of date
+
   async function read(): Promise<void> {
+    const mine = ++reading.current;
     const all = await attempt(() => call<{ imports: ImportRecord[] }>("imports"));
-    if (all) setKnown(all.imports);
+    if (all && mine === reading.current) setKnown(all.imports);
   }
   useEffect(() => void read(), [forgotten.value]);
 

@@ -16,7 +16,11 @@ export function BufferPicture(): JSX.Element | null {
   const buffer = status.value?.buffer;
   const answered = status.value?.answered;
   useEffect(() => {
-    void attempt(() => call<SetList>("sets", { limit: 1 })).then((found) => found && setCounts(found.counts));
+    let latest = true; // what an earlier reading hears later is out of date
+    void attempt(() => call<SetList>("sets", { limit: 1 })).then((found) => latest && found && setCounts(found.counts));
+    return () => {
+      latest = false;
+    };
   }, [buffer?.kept, buffer?.seen, answered?.sets, answered?.not_yet_learned, forgotten.value]);
   if (!counts || !buffer?.seen) return null;
   const parts = partsOf(counts, buffer.bins);

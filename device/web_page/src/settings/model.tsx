@@ -11,7 +11,11 @@ export function Model(): JSX.Element | null {
   const [model, setModel] = useState<ModelInfo | null>(null);
   const memory = status.value?.settings.memory_mb;
   useEffect(() => {
-    void attempt(() => call<ModelInfo>("model")).then(setModel);
+    let latest = true; // what an earlier reading hears later is out of date
+    void attempt(() => call<ModelInfo>("model")).then((found) => latest && setModel(found));
+    return () => {
+      latest = false;
+    };
   }, [memory]);
   if (!model) return null;
   return (

@@ -94,7 +94,7 @@ public class SocketTest {
         assertTrue(assertThrows(UsageException.class, () -> idleTune.status()).getMessage().contains("closed"));
     }
 
-    @Test(timeout = 60_000)
+    @Test(timeout = 480_000)
     public void aRequestOverTheLimitIsRefused() throws Exception {
         try (IdleTune idleTune = connect()) {
             char[] many = new char[2 << 20];
@@ -106,13 +106,13 @@ public class SocketTest {
     }
 
     /** As an Android socket does it: the thread that reads is not woken. */
-    @Test(timeout = 60_000)
+    @Test(timeout = 480_000)
     public void closingEndsTheCallsThatWait() throws Exception {
         StreamConnection connection = new StreamConnection(
                 () -> {}, new PipedInputStream(new PipedOutputStream()), new ByteArrayOutputStream());
         List<CompletableFuture<byte[]>> waiting = new ArrayList<>();
         waiting.add(inThread(() -> connection.call(1, new byte[] {'x'})));
-        waiting.add(inThread(() -> connection.poll(60_000)));
+        waiting.add(inThread(() -> connection.poll(480_000)));
         Thread.sleep(200); // both wait now, or else find it closed already
         connection.close();
         for (CompletableFuture<byte[]> each : waiting) {

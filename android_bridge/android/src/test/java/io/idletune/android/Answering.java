@@ -17,7 +17,7 @@ import org.robolectric.Shadows;
 
 /** What a user and Android do with a question's notification. */
 final class Answering {
-    private static final long PATIENCE_MILLISECONDS = 10_000;
+    private static final long PATIENCE_MILLISECONDS = 480_000;
 
     private Answering() {}
 
