@@ -81,7 +81,7 @@ def in_thread(work):
     thread = threading.Thread(target=run)
     thread.start()
 
-    def result(seconds=60):
+    def result(seconds=300):
         thread.join(seconds)
         assert not thread.is_alive(), "it did not end"
         if "error" in outcome:
@@ -145,7 +145,7 @@ def wait_until(condition) -> None:
         time.sleep(0.002)
 
 
-def events_until(next_event, name: str, seconds=60) -> list[dict]:
+def events_until(next_event, name: str, seconds=300) -> list[dict]:
     """Events up to the first of this name."""
     found = []
     while not found or found[-1]["method"] != name:

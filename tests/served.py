@@ -29,7 +29,7 @@ class Web:
         self._thread.start()
 
     def client(self, **headers) -> httpx.Client:
-        return self._closing.enter_context(httpx.Client(base_url=self.url, headers=headers, timeout=60))
+        return self._closing.enter_context(httpx.Client(base_url=self.url, headers=headers, timeout=300))
 
     def page(self) -> httpx.Client:
         """A browser that opened the link."""

@@ -116,7 +116,7 @@ def test_ended_by_a_signal(device):
     """A terminated benchmark gives the state back as well."""
     code = (
         "import sys, time; from benchmarks.latency.adb import Adb\n"
-        f"with Adb({SERIAL!r}, sys.argv[1]).quiet(): print('in', flush=True); time.sleep(60)"
+        f"with Adb({SERIAL!r}, sys.argv[1]).quiet(): print('in', flush=True); time.sleep(600)"
     )
     running = subprocess.Popen([sys.executable, "-c", code, str(device / "adb")], cwd=ROOT, stdout=subprocess.PIPE)
     assert running.stdout.readline() == b"in\n" and (device / "made_up").exists()

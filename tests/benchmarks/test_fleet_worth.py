@@ -19,6 +19,7 @@ from fleets.report import table  # noqa: E402
 from fleets.rounds import Fleet, nothing, one_round, run  # noqa: E402
 from fleets.torch_engine import TorchEngine  # noqa: E402
 from idletune.examples import labelled_example  # noqa: E402
+from idletune.fleet import privacy  # noqa: E402
 from idletune.fleet.shared import b_mask  # noqa: E402
 from idletune.fleet.update import make_update  # noqa: E402
 from idletune.formats.gguf_file import GgufFile  # noqa: E402
@@ -90,7 +91,9 @@ def test_a_poisoned_phone_moves_the_average_by_its_bound_and_no_more(shape, pois
     assert median.b == pytest.approx((sign * 0.04 + 0.02 + 0.03 + 0.04) / 4, rel=1e-3)
 
 
-def test_noise_is_of_the_clipping_norm_and_divided_by_the_phones(shape):
+def test_noise_is_of_the_clipping_norm_and_divided_by_the_phones(shape, monkeypatch):
+    drawn = iter(range(100))  # in place of the system's randomness
+    monkeypatch.setattr(privacy.secrets, "randbits", lambda bits: next(drawn))
     fleet = after_a_round(shape, Adding(1.0), epsilon=8.0, clip=2.0)
     z = fleet.terms.noise_multiplier
     assert fleet.b.std() == pytest.approx(2.0 * z / 2, rel=0.2)  # of four phones

@@ -51,7 +51,7 @@ def test_a_server_that_crashes_leaves_no_core(tmp_path, home, tiny_path):
 
 def test_another_program_does_leave_one_here(tmp_path):
     """So the test above can fail."""
-    code = "import time; print('ready', flush=True); time.sleep(60)"
+    code = "import time; print('ready', flush=True); time.sleep(600)"
     status, _ = crashed([sys.executable, "-c", code], tmp_path, "ready")
     if not os.WCOREDUMP(status):
         pytest.skip("this system writes no core dumps anyway")

@@ -82,9 +82,9 @@ class Server:
             return
         served = Connection(connection, self.dispatcher, self.patience, self.only)
         thread = threading.Thread(target=self._serve, args=(served,), name="idletune-client", daemon=True)
-        self._connections[served] = thread
         self._watcher.add(served)
         thread.start()
+        self._connections[served] = thread
 
     def _serve(self, client: Connection) -> None:
         try:
@@ -106,13 +106,14 @@ class Server:
 
     def close(self) -> None:
         """Stop the dispatcher, answer what was asked, hang up and remove the socket."""
+        self.stop()  # `run` may be under way in another thread
         self._listener.close()
         self.dispatcher.close()
         for how in (socket.SHUT_RD, socket.SHUT_RDWR):  # first in order, then those that do not read either
-            for known in self._connections:
+            for known in list(self._connections):
                 known.hang_up(how)
             end = time.monotonic() + GOODBYE_SECONDS
-            for thread in self._connections.values():
+            for thread in list(self._connections.values()):
                 thread.join(max(0.0, end - time.monotonic()))
         self._watcher.close()
         self.path.unlink(missing_ok=True)

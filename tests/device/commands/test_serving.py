@@ -51,7 +51,7 @@ def wait_until_open(client) -> None:
 def test_the_page_is_served_until_a_signal(home, tiny_path, ending):
     with started(home, tiny_path, "web", "--port", "0", "--no-open") as process:
         link, address = told(process)
-        with httpx.Client(base_url=address.removesuffix("/v1"), timeout=60) as browser:
+        with httpx.Client(base_url=address.removesuffix("/v1"), timeout=300) as browser:
             browser.headers["x-idletune-page"] = browser.get(link).headers["location"].removeprefix("/#key=")
             wait_until_open(browser)
             with browser.stream("GET", "/api/events") as events:  # is not waited for
@@ -69,7 +69,7 @@ def test_a_socket_and_http_serve_one_runtime(home, tiny_path, tmp_path):
         assert process.stdout.readline().startswith(f"serving on {path}")
         _, address = told(process)
         token = (home / "web_token").read_text().strip()
-        with httpx.Client(base_url=address, headers={"authorization": f"Bearer {token}"}, timeout=60) as client:
+        with httpx.Client(base_url=address, headers={"authorization": f"Bearer {token}"}, timeout=300) as client:
             while client.get("/models").status_code == 503:  # the model is being loaded
                 pass
             asked = {"messages": [{"role": "user", "content": "and butter"}], "max_tokens": 2}

@@ -7,11 +7,13 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fleet_terms import terms
 from idletune.errors import DamagedDataError, UsageError
+from idletune.fleet import privacy
 from idletune.fleet.result import canonical
 from idletune.fleet.shared import a_digest, b_of, use_b
 from idletune.fleet.terms import Terms
 from idletune.formats.gguf_file import sha256
 from idletune.formats.gguf_writer import write_gguf
+from idletune.schedule import state_sources
 from idletune.settings import Settings
 from idletune.state.run_records import open_run
 from loop import answer_all, observe, open_tiny_runtime
@@ -22,8 +24,9 @@ KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
 
 
 @pytest.fixture
-def opened(tiny_path, tmp_path):
+def opened(tiny_path, tmp_path, monkeypatch):
     """Opens a home by its name, on the charger; answers are given once."""
+    monkeypatch.setattr(state_sources, "HOST_FRESH_SECONDS", 3600.0)  # the state is told once
     runtimes = []
 
     def open_home(name, answers=10, text="aaaa aaaa aaaa", **settings):
@@ -79,7 +82,9 @@ def test_an_update_lowers_the_loss_of_held_out_answers(opened):
     assert after < before - 0.3 and after == round(after, 1)
 
 
-def test_noise_hides_the_change_and_is_counted_over_all_rounds_and_fleets(opened):
+def test_noise_hides_the_change_and_is_counted_over_all_rounds_and_fleets(opened, monkeypatch):
+    drawn = iter(range(100))  # in place of the system's randomness
+    monkeypatch.setattr(privacy.secrets, "randbits", lambda bits: next(drawn))
     runtime = opened("a")
     agreed = joined(runtime, noise_multiplier=5.0, epsilon=1.2)  # one round costs 0.73, two 1.06, three 1.33
     first = updated(runtime, agreed).values

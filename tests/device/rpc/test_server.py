@@ -27,7 +27,7 @@ class Line:
 
     def __init__(self, path):
         self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(60)
+        self.socket.settimeout(300)
         self.socket.connect(str(path))
         self.file, self.events = self.socket.makefile("rb"), []
         self.call = Caller(self.handle)
@@ -73,7 +73,7 @@ def serving(opened, path, patience=Patience()):
         yield connect
         [client.close() for client in clients]
         server.stop()
-        thread.join(60)
+        thread.join(300)
         assert not thread.is_alive()
     assert not path.exists()
 

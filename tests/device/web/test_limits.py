@@ -27,7 +27,7 @@ def status_of(connection: socket.socket) -> int:
     try:
         while b"\r\n\r\n" not in head and (part := connection.recv(4096)):
             head += part
-    except OSError:
+    except ConnectionError:
         return 0
     return int(head.split()[1]) if head.startswith(b"HTTP/1.1 ") else 0
 

@@ -53,7 +53,7 @@ def started(code: str, *arguments) -> subprocess.Popen:
 def test_the_server_makes_no_socket_but_its_own(home, tiny_path):
     server = started(SERVER, home, tiny_path)
     link = server.stdout.readline().strip()
-    with httpx.Client(base_url=link.partition("/open")[0], timeout=60) as page:
+    with httpx.Client(base_url=link.partition("/open")[0], timeout=300) as page:
         page.headers["x-idletune-page"] = page.get(link).headers["location"].removeprefix("/#key=")
         assert page.get("/").status_code == 200
         asked = {"messages": [{"role": "user", "content": "and butter"}], "max_tokens": 4, "stream": True}
