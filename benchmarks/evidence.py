@@ -7,7 +7,7 @@ page and the results differ. Nothing is measured here.
 import json
 import sys
 from pathlib import Path
-from statistics import stdev
+from statistics import median, stdev
 
 RESULTS = Path(__file__).parent / "results"
 sys.path.append(str(RESULTS.parent))
@@ -499,6 +499,19 @@ def training_table() -> str:
         )
     head = ["sequence of", "s a step", "torch + PEFT fp32", "faster by", "smallest MB", "s a step there", "torch's MB"]
     return table([*head, "default settings, first epoch", "later"], rows)
+
+
+def beside_sentence() -> str:
+    """How this version's steps compare with an older one's, over all cases and sides."""
+    found = result("train_speed_beside")
+    pairs = [pair for sides in found["cases"].values() for pair in sides.values()]
+    times = [pair["times_as_long"] for pair in pairs]
+    more = [pair["here"]["peak_mb"] - pair["there"]["peak_mb"] for pair in pairs]
+    return (
+        f"In turn with steps of commit {found['there']}, a step takes {min(times):.2f} to {max(times):.2f} times as"
+        f" long (median of {len(times)} pairs {median(times):.2f}), with {min(more):+} to {max(more):+} MB at the peak"
+        f" (`benchmarks/train_speed.py --beside`, {measured('train_speed_beside')})."
+    )
 
 
 def quality_sentence() -> str:

@@ -20,7 +20,7 @@ from idletune.onnx_runtime import session
 from idletune.training.packing import pack
 
 ONCE = ("graphs-", "int8-product")  # graphs that prepare the weights, in the first step alone
-HEAD = ("head_", "int8-gather", "int8-quantize_tokens")  # what the names of the head's graphs hold
+HEAD = ("head-", "int8-gather", "int8-quantize_tokens")  # what the names of the head's graphs hold
 PRODUCTS = ("MatMul", "FusedMatMul", "Gemm")
 TOKENS = (256, 512)
 

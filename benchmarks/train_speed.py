@@ -297,7 +297,9 @@ def main() -> None:
             ["git", "rev-parse", "--short", "HEAD"], cwd=arguments.beside, check=True, capture_output=True, text=True
         ).stdout.strip()
         found = {case: beside(case, arguments) for case in cases}
-        return write_results("train_speed_beside", {"threads": arguments.threads, "there": commit, "cases": found})
+        if not arguments.case:
+            write_results("train_speed_beside", {"threads": arguments.threads, "there": commit, "cases": found})
+        return
     bf16 = arguments.bf16 or "avx512_bf16" in Path("/proc/cpuinfo").read_text()
     names = [name for name in TRAINING_SIDES if name != "torch_bf16" or bf16]
     results = {"threads": arguments.threads, "cases": {case: measure(case, names, arguments) for case in cases}}
