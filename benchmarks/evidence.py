@@ -520,8 +520,7 @@ def quality_sentence() -> str:
     return (
         f"After {len(ours['training'])} steps on the same sequences the held-out loss falls {ours['before']:.3f} ->"
         f" {ours['after']:.3f} nats per token, with torch + PEFT to {theirs['after']:.3f} ({q['apart']:.3%} apart: the"
-        f" frozen products are int8). With the default settings it falls to {default['after']:.3f} in"
-        f" {default['seconds']:.0f} s instead of {ours['seconds']:.0f} s."
+        f" frozen products are int8). With the default settings it falls to {default['after']:.3f}."
     )
 
 

@@ -41,6 +41,22 @@ def train_speed(found: dict) -> list[str]:
     return table(["row", "side", "s a step", "tokens/s", "peak MB", "times as long as idletune"], rows)
 
 
+def train_speed_beside(found: dict) -> list[str]:
+    rows = [
+        [
+            case,
+            TRAINING_SIDES[side],
+            *(f"{pair[version]['seconds']:.2f}" for version in ("here", "there")),
+            f"{pair['times_as_long']:.2f}",
+            *(f"{pair[version]['peak_mb']:,}" for version in ("here", "there")),
+        ]
+        for case, sides in found["cases"].items()
+        for side, pair in sides.items()
+    ]
+    there = found["there"]
+    return table(["row", "side", "s a step", f"in {there}", "times as long", "peak MB", f"in {there}"], rows)
+
+
 def train_quality(found: dict) -> list[str]:
     sides = {"idletune": found["idletune"], "torch + PEFT": found["torch_peft"]}
     sides |= {"idletune as it comes": found["as_it_comes"]} if "as_it_comes" in found else {}
@@ -270,6 +286,11 @@ def fleet(found: dict) -> list[str]:
 SECTIONS = {
     "demo": ("The demo", "make bench-demo", demo),
     "train_speed": ("Training beside torch + PEFT", "make bench-train", train_speed),
+    "train_speed_beside": (
+        "Training beside an older version, in turn",
+        "python benchmarks/train_speed.py --beside CHECKOUT",
+        train_speed_beside,
+    ),
     "train_quality": ("What it learns, beside torch + PEFT", "make bench-train", train_quality),
     "train_profile": ("Where a step's time goes, under ONNX Runtime's profiler", "make bench-train", train_profile),
     "train_growth": ("Growth with layers and tokens, a 1B model's blocks", "make bench-train", train_growth),
