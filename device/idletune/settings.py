@@ -126,8 +126,8 @@ class Settings:
     )
     choice_weight: float = setting(
         0.0,
-        "weight of an answer that you only chose of two replies, beside one that you gave; 0 = it is kept and shown,"
-        " nothing is trained on it",
+        "weight of an answer in the model's own words, a reply that you found good or chose of two, beside one that you"
+        " gave; 0 = it is kept and shown, nothing is trained on it",
         least=0,
         most=1,
     )

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 from idletune.commands.chat_loop import ChatLoop
+from idletune.conversation import Conversation
 from idletune.dialogue import Provenance
 from idletune.errors import UsageError
 from idletune.fleet.update import divided
@@ -129,12 +130,27 @@ def test_where_replies_are_greedy_another_one_is_sampled(home, tiny_path):
         assert opened.another("first").text != first
 
 
-def test_a_choice_that_trains_nothing_is_no_answer_to_learn_from(runtime):
+@pytest.mark.parametrize("tap", ["chosen", "good"])
+def test_the_models_own_words_are_no_answer_to_learn_from(runtime, tap):
     two_replies(runtime)
-    runtime.prefer("first", over="second")
+    assert (runtime.prefer("first", over="second") if tap == "chosen" else runtime.feedback("first", "up")).answered
     runtime.change_settings({"choice_weight": 0.0})
-    assert runtime.status()["answered"] == {"sets": 1, "chosen": 1, "not_yet_learned": 0}
+    assert runtime.status()["answered"] == {"sets": 1, "accepted": 1, "not_yet_learned": 0}
     with pytest.raises(TooFewAnswers, match="^0 answered dialogue sets"):
         divided(runtime.store, runtime.buffer, runtime.settings)
     runtime.change_settings({"choice_weight": 0.5})
-    assert runtime.status()["answered"] == {"sets": 1, "chosen": 0, "not_yet_learned": 1}
+    assert runtime.status()["answered"] == {"sets": 1, "accepted": 0, "not_yet_learned": 1}
+    runtime.correct("first", "a better answer")
+    runtime.change_settings({"choice_weight": 0.0})
+    assert runtime.status()["answered"] == {"sets": 1, "accepted": 0, "not_yet_learned": 1}, "words of the user train"
+
+
+def test_a_reply_that_was_good_is_shown_and_waits_for_no_learning(home, tiny_path):
+    with Runtime(home, tiny_path, SETTINGS, sequences=2) as opened:
+        told = opened.chat("hello butter", completion="good")
+        opened.feedback("good", "up")
+        assert opened.scheduler.nothing_to_learn() == (
+            "0 new answers; learning starts at 5; replies found good are kept, not trained on (1)"
+        )
+        turns = opened.retrieval.few_shot_turns("hello butter again", Conversation())
+        assert [turn["content"] for turn in turns] == ["hello butter", told.text]

@@ -158,7 +158,7 @@ def test_answers_of_the_past_do_not_judge_an_adapter(opened):
         imported(runtime, source(3))
         runtime.observe_exchange("what do I say?", "this")
         runtime.queue.edit(runtime.next_prompt().id, "typed")
-        assert [s.response for s in answers_since(runtime.buffer, Version(), None)] == ["typed"]
+        assert [s.response for s in answers_since(runtime.store, runtime.buffer, Version(), None)] == ["typed"]
 
 
 def test_what_is_too_large_is_skipped(opened):

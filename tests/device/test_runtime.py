@@ -34,7 +34,7 @@ def test_the_loop_learns_serves_and_survives_a_restart(open_runtime):
         status = runtime.status()
         assert status["adapter"]["version"] == 1 and status["answered"] == {
             "sets": 15,
-            "chosen": 0,
+            "accepted": 0,
             "not_yet_learned": 0,
         }
     with open_runtime() as runtime:

@@ -20,7 +20,7 @@ from ..model.base_model import BaseModel
 from ..selection.buffer import Buffer
 from ..settings import Settings
 from ..state import copies
-from ..state.choices import chosen_sets
+from ..state.choices import accepted_sets
 from ..state.fleet_records import Membership, count_update
 from ..state.run_records import open_run
 from ..state.set_records import any_forgotten
@@ -48,7 +48,7 @@ def divided(store: Store, buffer: Buffer, settings: Settings) -> Answers:
     answered, share = trainable_sets(store, buffer, settings), settings.held_out_share
     held_out = {s.id for s in answered if s.held_out}
     if open_run(store) is None:
-        held_out = hold_out(may_judge(store, answered), share, chosen_sets(store))
+        held_out = hold_out(may_judge(store, answered), share, accepted_sets(store))
         buffer.hold_out(held_out)
     training = [s for s in answered if s.id not in held_out]
     return Answers(distinct(training), distinct([s for s in answered if s.id in held_out]))

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from ..selection.buffer import Buffer
 from ..settings import Settings
-from ..state.choices import chosen_sets
+from ..state.choices import accepted_sets
 from ..state.store import Store
 
 
@@ -35,8 +35,8 @@ def answered_sets(buffer: Buffer) -> list[AnsweredSet]:
 
 
 def weightless(store: Store, settings: Settings) -> set[int]:
-    """Ids of the sets that train nothing: those whose answer was only chosen, where a choice weighs nothing."""
-    return set() if settings.choice_weight else chosen_sets(store)
+    """Ids of the sets that train nothing: those answered in the model's own words, where these weigh nothing."""
+    return set() if settings.choice_weight else accepted_sets(store)
 
 
 def trainable_sets(store: Store, buffer: Buffer, settings: Settings) -> list[AnsweredSet]:

@@ -16,8 +16,10 @@ from ..selection.buffer import Buffer
 from ..settings import Settings
 from ..state.adapter_records import AdapterVersion
 from ..state.answer_losses import keep_loss, kept_loss
+from ..state.choices import accepted_sets
 from ..state.comparisons import compared_sets, record_comparison
 from ..state.origins import IMPORT
+from ..state.store import Store
 from .adapters import Adapters
 from .answered import AnsweredSet, answered_sets, ids_of
 from .cancellation import Cancellation, Cancelled
@@ -61,7 +63,7 @@ def monitor_adapter(
     if serving is None:
         return None
     before = next(iter(adapters.in_state("retired")), None)
-    answers = answers_since(buffer, serving, before)
+    answers = answers_since(adapters.store, buffer, serving, before)
     ids = ids_of(answers)
     if len(answers) < MIN_ANSWERS_TO_MONITOR or compared_sets(adapters.store, serving.version) == ids:
         return None
@@ -135,10 +137,12 @@ def mean_and_error(values: list[float]) -> tuple[float, float]:
     return mean, sqrt(spread / count)
 
 
-def answers_since(buffer: Buffer, serving: AdapterVersion, before: AdapterVersion | None) -> list[AnsweredSet]:
+def answers_since(
+    store: Store, buffer: Buffer, serving: AdapterVersion, before: AdapterVersion | None
+) -> list[AnsweredSet]:
     """Answered sets that neither of the two has learned from or was judged by. No clock is asked: it may jump.
 
-    Imported answers are of the past, whenever they came in.
+    Imported answers are of the past, whenever they came in. A reply of the model suits whatever wrote it.
     """
-    known = {*serving.dialogue_set_ids, *(before.dialogue_set_ids if before else ())}
+    known = {*serving.dialogue_set_ids, *(before.dialogue_set_ids if before else ()), *accepted_sets(store)}
     return [s for s in answered_sets(buffer) if s.id not in known and s.answer_origin != IMPORT][-MOST_ANSWERS:]

@@ -148,8 +148,9 @@ class Runtime(OpenedHome):
         return with_sound_adapter(self.model, self.adapters, lambda: self._chat.continue_text(text, sampling, listener))
 
     def feedback(self, completion: str, verdict: Verdict, origin: str = HOST) -> Feedback:
-        """What the user thinks of a reply: "up" makes it an answer to learn from, "down" asks for a better one later.
+        """What the user thinks of a reply: "up" makes it the answer, "down" asks for a better one later.
 
+        The model's own words are kept and shown; they train at the weight `choice_weight`, 0 as it comes.
         "never_ask": never ask about its question. UsageError for an unknown id.
         """
         return self._judgement(origin).give(completion, verdict)

@@ -20,11 +20,11 @@ class BufferStatus(TypedDict):
 
 
 class AnsweredStatus(TypedDict):
-    """Dialogue sets with the user's answer; how many of them only chose a reply and train nothing (choice_weight); and
-    of the others, how many no training run has used yet."""
+    """Dialogue sets with the user's answer; how many of them are a reply of the model, found good or chosen, and train
+    nothing (choice_weight); and of the others, how many no training run has used yet."""
 
     sets: int
-    chosen: int
+    accepted: int
     not_yet_learned: int
 
 
@@ -70,7 +70,7 @@ def status_of(store: Store, model_path: str, parts: Parts, unobserved: str) -> S
         "buffer": {"kept": len(parts.buffer), "bins": parts.settings.buffer_capacity, "seen": store.counter("seen")},
         "answered": {
             "sets": len(answered),
-            "chosen": len(answered) - len(trainable),
+            "accepted": len(answered) - len(trainable),
             "not_yet_learned": sum(s.learned_in is None for s in trainable),
         },
         "unobserved": unobserved,

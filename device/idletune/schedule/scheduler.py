@@ -114,7 +114,8 @@ class Scheduler:
         left_out = weightless(self.store, self.settings)
         new, answered = count_answers(self.store, 0 if owed else wanted, left_out)
         if new < wanted and not owed:
-            return f"{new} new {'answer' if new == 1 else 'answers'}; learning starts at {wanted}"
+            told = f"{new} new {'answer' if new == 1 else 'answers'}; learning starts at {wanted}"
+            return f"{told}; replies found good are kept, not trained on ({len(left_out)})" if left_out else told
         too_few = answered < MIN_ANSWERS_TO_TRAIN
         return f"{answered} answers; learning starts at {MIN_ANSWERS_TO_TRAIN}" if too_few else None
 

@@ -4,7 +4,7 @@
   brought up to date by one short query at each call, so that answers, training, forgetting and other
   processes may change the database without telling the buffer.
 - Admitting a set and counting it as seen are one transaction: random policies draw from that count.
-- Two kinds of set are never evicted: answered but not learned from yet (the user's work would be lost),
+- Two kinds of set are never evicted: answered by the user but not learned from yet (his work would be lost),
   and the one the user is being asked about right now. Answered ones that were learned from are evicted last.
 """
 

@@ -1,4 +1,4 @@
-"""The replies that lost when the user chose between two; each belongs to the set whose answer is the one chosen."""
+"""Answers in the model's own words: replies that the user found good or chose of two; and beside these what lost."""
 
 from .store import Store
 
@@ -27,6 +27,7 @@ def rejected_reply(store: Store, dialogue_set_id: int) -> str | None:
     return store.decrypt(TABLE, row["id"], row)["rejected"] if row else None
 
 
-def chosen_sets(store: Store) -> set[int]:
-    """Ids of the sets whose answer was only chosen of two replies."""
-    return {row["dialogue_set_id"] for row in store.rows("SELECT dialogue_set_id FROM choices")}
+def accepted_sets(store: Store) -> set[int]:
+    """Ids of the sets whose answer is a reply of the model, which the user found good or chose of two."""
+    sql = "SELECT dialogue_set_id FROM prompts WHERE dialogue_set_id IS NOT NULL AND state = 'accepted'"
+    return {row["dialogue_set_id"] for row in store.rows(sql)}

@@ -7,11 +7,13 @@ from typing import Any, NamedTuple
 from .store import Store
 
 TABLE = "dialogue_sets"
-# An answer that came with an import cost the user nothing: it may be evicted before it is learned from.
+# An answer that came with an import, or that is a reply of the model, cost the user no words: it may be evicted before
+# it is learned from. The latter train nothing as it comes (choice_weight), and would fill the buffer for good.
 _STATES = """
     SELECT id, answered_at IS NOT NULL AS answered, (
         answered_at IS NOT NULL AND learned_in IS NULL
         AND NOT EXISTS (SELECT 1 FROM imported_sets WHERE dialogue_set_id = dialogue_sets.id AND answered)
+        AND NOT EXISTS (SELECT 1 FROM prompts WHERE dialogue_set_id = dialogue_sets.id AND state = 'accepted')
     ) OR EXISTS (
         SELECT 1 FROM prompts WHERE dialogue_set_id = dialogue_sets.id AND state = 'shown'
     ) AS protected FROM dialogue_sets ORDER BY id"""

@@ -29,7 +29,7 @@ export type Status = {
   encrypted: boolean;
   model: string;
   buffer: { kept: number; bins: number; seen: number };
-  answered: { sets: number; chosen: number; not_yet_learned: number }; // those chosen train nothing
+  answered: { sets: number; accepted: number; not_yet_learned: number }; // those accepted train nothing
   unobserved: string;
   prompts: { waiting: number; asked_today: number };
   adapter: Adapter | null;

@@ -41,6 +41,17 @@ def test_answers_that_fit_keep_it_and_are_measured_once(learned):
     assert learned.monitor_adapter() is None
 
 
+def test_replies_of_the_model_judge_no_adapter(learned):
+    """They suit the adapter that wrote them."""
+    observe(learned, 12, start=20)
+    for _ in range(12):
+        learned.queue.accept(learned.next_prompt().id)
+    assert learned.monitor_adapter() is None
+    observe(learned, 9, start=40)
+    answer_all(learned, "aaaa aaaa")
+    assert learned.monitor_adapter().answers == 9
+
+
 def looks(limit):
     """A stop request that comes at the given look."""
     count = iter(range(10**9))

@@ -160,7 +160,7 @@ def test_memory_kept_for_long_equals_memory_built_anew(store, name):
             old.remove(int(random.choice(ids(old))))
         if number % 11 == 10:
             queue, prompt = show_prompt(store)
-            queue.accept(prompt.id)
+            queue.edit(prompt.id, "better")
     fresh_policy = Watched(name)
     fresh = make(store, fresh_policy, capacity=10)
     assert old.nearest(unit(99), 10) == fresh.nearest(unit(99), 10)
@@ -216,13 +216,26 @@ def test_answered_sets_are_kept_until_they_are_learned_and_go_last(store):
     buffer = make(store, capacity=2)
     first, second = fill(buffer, 2)
     queue, prompt = show_prompt(store)
-    queue.accept(prompt.id)
+    queue.edit(prompt.id, "better")
     answered, other = prompt.dialogue_set_id, ({first, second} - {prompt.dialogue_set_id}).pop()
     third = buffer.admit(a_set(7))
     assert third.evicted == other and answered in ids(buffer)
     learn(store, buffer, [answered])
     assert buffer.admit(a_set(8, response="so")).evicted == third.id  # an answer outlives what has none
     assert buffer.admit(a_set(9)).evicted == answered  # all are answered, and the other is not learned from
+
+
+def test_a_reply_that_was_good_goes_after_what_has_no_answer_and_waits_for_no_learning(store):
+    buffer = make(store, capacity=2)
+    fill(buffer, 2)
+    queue, prompt = show_prompt(store)
+    queue.accept(prompt.id)
+    good = prompt.dialogue_set_id
+    third = buffer.admit(a_set(7))
+    assert third.evicted not in (None, good)
+    assert buffer.admit(a_set(8, response="so")).evicted == third.id
+    assert buffer.admit(a_set(9, response="so")).evicted == good
+    assert buffer.admit(a_set(10)).action == "dropped"
 
 
 def test_with_every_set_protected_an_offer_is_dropped(store):

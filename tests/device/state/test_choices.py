@@ -6,7 +6,7 @@ from idletune.dialogue import DialogueSet, Scores
 from idletune.selection.buffer import Buffer
 from idletune.selection.policies import make_policy
 from idletune.state.annotation import AnnotationQueue
-from idletune.state.choices import rejected_reply
+from idletune.state.choices import accepted_sets, rejected_reply
 from idletune.state.store import Store
 
 
@@ -45,3 +45,18 @@ def test_a_second_choice_takes_the_place_of_the_first(chosen):
     store, buffer, queue, id = chosen
     queue.choose(id, "a pinch", "ten grams", "")
     assert (buffer.get(id).response, rejected_reply(store, id)) == ("a pinch", "ten grams")
+
+
+def test_words_of_the_model_are_told_from_those_of_the_user(chosen):
+    store, buffer, queue, id = chosen
+    good, better, bad = (
+        buffer.keep(DialogueSet(f"question {n}", "a pinch", "other", np.eye(8, dtype=np.float32)[n], Scores(0, 0, 0)))
+        for n in (1, 2, 3)
+    )
+    queue.answer_set(good, "a pinch", "", accepted=True)
+    queue.answer_set(better, "a pinch", "", accepted=False)
+    queue.answer_set(bad, "a pinch", "", accepted=True)
+    queue.reject(bad)
+    assert accepted_sets(store) == {id, good}
+    queue.answer_set(good, "twelve grams", "", accepted=False)
+    assert accepted_sets(store) == {id}

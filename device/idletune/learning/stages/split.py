@@ -1,8 +1,9 @@
 """Stage split: which answered sets are trained on, and which are held out to judge the adapter by.
 
-An answer that the user gave says what he wants; one that he only chose says which of two replies is nearer to it. So
-given answers judge, in the share that is set, and a chosen one judges the loss only where no given one may. Where a
-preference is trained, a share of the choices is held out as well, for the log-odds alone (Evidence.margin_*).
+An answer that the user gave says what he wants; a reply of the model that he accepted, as good or as the better of two,
+is only near to it. So given answers judge, in the share that is set, and an accepted one judges the loss only where no
+given one may. Where a preference is trained, a share of those is held out as well, for the log-odds alone
+(Evidence.margin_*).
 """
 
 from collections.abc import Set
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 
 from ...selection.buffer import Buffer
 from ...settings import Settings
-from ...state.choices import chosen_sets
+from ...state.choices import accepted_sets
 from ...state.copies import sets_sent
 from ...state.run_records import TrainingRun, begin_run, open_run
 from ...state.store import Store
@@ -46,8 +47,8 @@ def split(store: Store, buffer: Buffer, settings: Settings) -> Split:
         run.abandon()
         run = None
     if run is None:
-        open_, chosen = may_judge(store, answered), chosen_sets(store)
-        held_out = hold_out(open_, settings.held_out_share, chosen, with_choices=settings.preference > 0)
+        open_, accepted = may_judge(store, answered), accepted_sets(store)
+        held_out = hold_out(open_, settings.held_out_share, accepted, with_accepted=settings.preference > 0)
         training = [s.id for s in answered if s.id not in held_out]
         buffer.hold_out(training, False)
         buffer.hold_out(held_out)
@@ -62,31 +63,32 @@ def may_judge(store: Store, answered: list[AnsweredSet]) -> list[AnsweredSet]:
 
 
 def judges(store: Store, held_out: list[AnsweredSet]) -> list[AnsweredSet]:
-    """Of the sets held out, those whose loss judges: the given answers, or the chosen ones where none was given."""
-    chosen = chosen_sets(store)
-    return [s for s in held_out if s.id not in chosen] or held_out
+    """Of the sets held out, those whose loss judges: the given answers, or the accepted ones where none was given."""
+    accepted = accepted_sets(store)
+    return [s for s in held_out if s.id not in accepted] or held_out
 
 
 def hold_out(
-    answered: list[AnsweredSet], share: float, chosen: Set[int] = frozenset(), with_choices: bool = False
+    answered: list[AnsweredSet], share: float, accepted: Set[int] = frozenset(), with_accepted: bool = False
 ) -> set[int]:
     """Ids of the sets to judge by: about `share` of the groups of near-duplicates, each group as a whole.
 
-    Of the groups whose answer was given, at least one where one may judge; of those whose answer was `chosen`, new ones
-    only where none of the others may, or where `with_choices` asks for them. A set never changes sides, but for one
+    Of the groups whose answer was given, at least one where one may judge; of those that are `accepted`, new ones only
+    where none of the others may, or where `with_accepted` asks for them. A set never changes sides, but for one
     held out whose near-duplicate was learned from: it judges no more.
     """
     found = groups(answered)
     if len(found) < MIN_ANSWERS_TO_TRAIN:
         alike = f" that differ ({len(answered)} in all)" if len(found) < len(answered) else ""
         raise TooFewAnswers(
-            f"{len(found)} answered dialogue sets{alike}; learning starts at {MIN_ANSWERS_TO_TRAIN}: answer more"
+            f"{len(found)} answered dialogue sets{alike}; learning starts at {MIN_ANSWERS_TO_TRAIN}: answer more in"
+            " your own words"
         )
-    only_chosen = [group for group in found if group[-1].id in chosen]  # the newest stands for its group
-    given = [group for group in found if group not in only_chosen]
+    taken = [group for group in found if group[-1].id in accepted]  # the newest stands for its group
+    given = [group for group in found if group not in taken]
     held_out = _drawn(given, share)
-    fill = with_choices or not held_out
-    held_out += _drawn(only_chosen, share) if fill else _held_out(only_chosen)
+    fill = with_accepted or not held_out
+    held_out += _drawn(taken, share) if fill else _held_out(taken)
     if not 0 < len(held_out) < len(found):
         raise TooFewAnswers(
             f"of {len(found)} answers {len(held_out)} may judge an adapter and {len(found) - len(held_out)} train"

@@ -4,7 +4,7 @@ from functools import partial
 
 from ...errors import DamagedDataError
 from ...examples import Example
-from ...state.choices import rejected_reply
+from ...state.choices import accepted_sets, rejected_reply
 from ...state.event_log import log
 from ...state.paraphrases import paraphrases
 from ...training.budget import memory_is_short
@@ -21,7 +21,8 @@ def training_data(context: Context, training: list[AnsweredSet]) -> TrainingData
     """The sets and their paraphrases as examples. The user's own wording is trained on as well, where that is set; the
     model's paraphrase of it is not.
 
-    An answer that was only chosen of two replies weighs less; the other reply is its rejected one.
+    An answer in the model's own words weighs `choice_weight`; where it was chosen of two replies, the other is its
+    rejected one.
     """
     settings, count = context.settings, lambda text: len(context.model.tokenize(text))
     turns = few_shot_turns(training, settings, count)
@@ -36,7 +37,9 @@ def training_data(context: Context, training: list[AnsweredSet]) -> TrainingData
         for number, reply in replies.items()
         if reply is not None
     }
-    return TrainingData(examples, dict.fromkeys(rejected, settings.choice_weight), rejected)
+    accepted = accepted_sets(context.store)
+    weights = {number: settings.choice_weight for number, s in enumerate(training) if s.id in accepted}
+    return TrainingData(examples, weights, rejected)
 
 
 def held_out_pairs(context: Context, held_out: list[AnsweredSet]) -> list[tuple[Example, Example]]:

@@ -132,16 +132,16 @@ def continue_text(call: Call, text: str, stream: bool = False, **sampling: Any) 
     ),
     (
         integer("dialogue_set_id", "the dialogue set that it is kept in; null where none is kept", nullable=True),
-        boolean("answered", "whether that set has an answer of the user now, to learn from"),
+        boolean("answered", "whether that set has an answer of the user now"),
     ),
 )
 def feedback(call: Call, completion: str, verdict: str, text: str | None = None, over: str | None = None) -> dict:
     """Say what an answer was worth; it is on the disk when this returns. It needs no question to the user.
 
-    With up the answer itself, with better the given text is learned, whether or not the buffer had kept the exchange.
-    A preferred answer is kept and shown, and trains at the weight choice_weight, 0 as it comes; the other one is kept
-    beside it (preference). With down the user is asked for a better one, at a time for questions. An answer is known by
-    its id as long as its exchange is kept, and a while longer until a restart.
+    With better the given text is learned. With up the answer itself, or a preferred one, is kept and shown, and trains
+    at the weight choice_weight, 0 as it comes; beside a preferred one the other is kept (preference). All this holds
+    whether or not the buffer had kept the exchange. With down the user is asked for a better one, at a time for
+    questions. An answer is known by its id as long as its exchange is kept, and a while longer until a restart.
     """
     if (text is not None) != (verdict == "better"):
         raise RpcError(INVALID_PARAMS, "parameter text goes with the verdict better, and with no other")

@@ -62,7 +62,8 @@ def answer(
 
     Only a question that was handed out, with the very texts it has now, can be answered; one that a display had to cut
     must not be accepted from there. Where it has a second response, the verdicts first and second say which one is
-    better: it trains at the weight choice_weight, 0 as it comes.
+    better. A response of the model that is accepted or better is kept and shown; it trains at the weight choice_weight,
+    0 as it comes. With edit the given text is learned.
     """
     if (text is not None) != (verdict == "edit"):
         raise RpcError(INVALID_PARAMS, "parameter text goes with the verdict edit, and with no other")

@@ -55,8 +55,8 @@ function Welcome(): JSX.Element {
       <p class="big">Talk to your model.</p>
       <ol class="plain">
         <li>Ask it something.</li>
-        <li>Say that an answer was good, or write a better one.</li>
-        <li>After {LEAST_ANSWERS} such answers, let it learn; or leave it on the charger at night.</li>
+        <li>Say that an answer was good: it is kept. Or write a better one: it learns from your words.</li>
+        <li>After {LEAST_ANSWERS} better ones, let it learn; or leave it on the charger at night.</li>
         <li>Ask again, and compare.</li>
       </ol>
       <p class="muted">Everything stays on this device.</p>

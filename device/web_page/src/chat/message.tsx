@@ -149,8 +149,8 @@ function lastJudged(): number | undefined {
 function Onward(): JSX.Element | null {
   const now = status.value;
   if (!now || now.adapter) return null;
-  const missing = LEAST_ANSWERS - now.answered.sets + now.answered.chosen;
-  if (missing > 0) return <small>{count(missing, "more answer")} of yours, and it can learn.</small>;
+  const missing = LEAST_ANSWERS - now.answered.sets + now.answered.accepted;
+  if (missing > 0) return <small>{count(missing, "more answer")} in your own words, and it can learn.</small>;
   return (
     <small>
       It can learn from your answers now: <a href="#learning">Learning</a>

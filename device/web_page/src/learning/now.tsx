@@ -42,8 +42,8 @@ function Trend({ losses }: { losses: number[] }): JSX.Element {
 }
 
 function Waiting(): JSX.Element {
-  const { sets, chosen } = status.value?.answered ?? { sets: 0, chosen: 0 };
-  const missing = LEAST_ANSWERS - sets + chosen;
+  const { sets, accepted } = status.value?.answered ?? { sets: 0, accepted: 0 };
+  const missing = LEAST_ANSWERS - sets + accepted;
   async function begin(): Promise<void> {
     trainingLosses.value = [];
     await attempt(() => call("learn"));
@@ -51,7 +51,7 @@ function Waiting(): JSX.Element {
   }
   return (
     <>
-      <p class="muted">{missing > 0 ? `It needs ${count(missing, "more answer")} of yours to learn from.` : ready()}</p>
+      <p class="muted">{missing > 0 ? `It needs ${count(missing, "more answer")} in your own words.` : ready()}</p>
       <button type="button" class="primary wide" disabled={missing > 0} onClick={begin}>
         {learning.value?.unfinished ? "Go on learning" : "Learn now"}
       </button>

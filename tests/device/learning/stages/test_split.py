@@ -60,7 +60,7 @@ def test_given_answers_judge_before_chosen_ones():
     """In the share that they would without the choices; these all train."""
     chosen = set(range(6))
     assert hold_out(answered(10), 0.5, chosen) == {6, 8}
-    assert len(hold_out(answered(10), 0.5, chosen, with_choices=True)) == 5
+    assert len(hold_out(answered(10), 0.5, chosen, with_accepted=True)) == 5
     assert len(hold_out(answered(10), 0.3, set(range(10)))) == 3, "where nothing was given, chosen ones judge"
     assert hold_out(answered(10, learned={6, 7, 8, 9}), 0.3, chosen) <= chosen
 
@@ -77,12 +77,13 @@ def test_a_choice_that_was_held_out_stays_so_and_judges_no_loss(runtime):
 
 
 def test_a_choice_that_weighs_nothing_takes_no_part(runtime):
-    """It trains nothing, judges nothing and is no reason to begin."""
+    """It trains nothing, judges nothing and is no reason to begin; nor does a reply that was good."""
     given = len(answered_sets(runtime.buffer))
     runtime.queue.choose(3, "chosen", "lost", "")
+    runtime.queue.answer_set(4, "good", "", accepted=True)
     parts = runtime.pipeline().split()
-    assert 3 not in parts.all_ids and len(parts.all_ids) == given - 1
-    assert weightless(runtime.store, SETTINGS) == {3}
+    assert not {3, 4} & set(parts.all_ids) and len(parts.all_ids) == given - 2
+    assert weightless(runtime.store, SETTINGS) == {3, 4}
     assert weightless(runtime.store, replace(SETTINGS, choice_weight=0.5)) == set()
     assert count_answers(runtime.store, 0, {3})[1] == count_answers(runtime.store, 0)[1] - 1
 

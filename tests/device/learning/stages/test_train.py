@@ -36,11 +36,13 @@ def test_a_run_goes_on_in_the_form_that_it_began_in(runtime, monkeypatch):
 
 def test_a_choice_trains_at_less_weight_and_beside_the_reply_that_lost(runtime, context_of):
     runtime.queue.choose(3, "chosen", "lost", "")
+    runtime.queue.answer_set(4, "good", "", accepted=True)
     context = context_of(runtime, replace(SETTINGS, choice_weight=0.25))
     everything = answered_sets(runtime.buffer)
     data, (pair,) = training_data(context, everything), held_out_pairs(context, everything)
     (number,) = data.rejected
-    assert everything[number].response == "chosen" and data.weights == {number: 0.25}
+    assert everything[number].response == "chosen" and everything[number + 1].response == "good"
+    assert data.weights == {number: 0.25, number + 1: 0.25}
     assert pair[1].tokens.tolist() == data.rejected[number].tokens.tolist()
     examples, objective = data.within(256, strength=0.5)
     assert len(examples) == len(everything) + 1 and objective.rejected == {number: len(everything)}

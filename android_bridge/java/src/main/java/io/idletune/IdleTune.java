@@ -195,7 +195,7 @@ public final class IdleTune implements AutoCloseable {
      * <p>Threads: any; it is on the disk when this returns, also while a slice runs.
      *
      * @param completion {@link Completion#id} of the answer
-     * @return whether its exchange has an answer of the user to learn from now
+     * @return whether its exchange has an answer of the user now
      * @throws UsageException when the answer is not known, or no longer: it was forgotten, or was not kept and is long ago
      */
     public boolean feedback(String completion, Rating rating) throws IdleTuneException {
@@ -292,7 +292,8 @@ public final class IdleTune implements AutoCloseable {
     }
 
     /**
-     * The user says that the response was good, having seen all of it.
+     * The user says that the response was good, having seen all of it. It is kept and shown, and trains
+     * at the weight choice_weight, 0 as it comes.
      *
      * <p>Threads: any; the answer is on the disk when this returns, also while a slice runs.
      *

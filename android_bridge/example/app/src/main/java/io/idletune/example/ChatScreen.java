@@ -26,7 +26,7 @@ final class ChatScreen extends Screen {
         bottom.addView(row);
         send = button(row, "Send", this::sendOrStop);
         button(row, "New conversation", this::beginAnew);
-        text(body, "Ask it something. Say that an answer was good, or write a better one. After five such answers it can"
+        text(body, "Ask it something. Say that an answer was good, or write a better one. After five better ones it can"
                 + " learn: under Learning, or at night on the charger. Then ask again, and compare.");
     }
 
