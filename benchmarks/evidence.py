@@ -266,6 +266,7 @@ def learning_thumbs_table(run: str = "learning_cpu") -> str:
     rows = [
         [arm, f"{part['gain']['more']:.3f}", *(_interval(group[arm]["than typed"]) for group in by_group.values())]
         for arm, part in by_group["all"].items()
+        if all(arm in group for group in by_group.values())
     ]
     of = [_counts(by_group[name]["16 typed"]) for name in GROUPS if name in by_group]
     columns = [GROUPS.get(name, name.replace("_", " ")) for name in by_group]
