@@ -118,6 +118,7 @@ bench-learning: setup $(VENV)/.test $(GEMMA)  ## what learning methods are worth
 	$(BIN)/python benchmarks/learning run --forms-alone --model $(GEMMA)
 	$(BIN)/python benchmarks/learning product
 	$(BIN)/python benchmarks/learning report
+	$(BIN)/python benchmarks/learning paraphrases --model $(GEMMA)
 
 bench-memory: setup $(VENV)/.test  ## does a question find what was told: LoCoMo, LongMemEval-S, PrefEval, PersonaMem
 	$(BIN)/pip install --quiet -e ".[memory]"

@@ -295,6 +295,32 @@ def learning_changes_table(
     return table(head, rows) + f"\n\n{of[0].capitalize()}; nothing was chosen on {of[-1]}."
 
 
+def paraphrases_table(model: str = GEMMA) -> str:
+    """How many paraphrases pass, and how much more is gained with them than with the answers alone, by data set."""
+    columns = ["as it comes", "in the rows of the answers alone", "in the rows of both"]
+    head = ["conversations", "streams", "held out", "pass", "answers gain", "rows", "rows with paraphrases"]
+    rows = []
+    for name, part in result("paraphrases")["models"][model].items():
+        passed = f"{part['written']['accepted']} of {part['written']['asked']}"
+        counts = [part["streams"], part["exchanges"], passed, f"{part['gain']['more']:.3f}"]
+        more = [_interval(each) for each in part["more"].values()]
+        rows.append([GROUPS.get(name, name.replace("_", " ")), *counts, *part["rows"].values(), *more])
+    return table([*head, *(f"more with paraphrases, {column}" for column in columns)], rows)
+
+
+def paraphrases_sentence(model: str = GEMMA) -> str:
+    """What was wrong with the others, and what paraphrases cost."""
+    part = result("paraphrases")["models"][model]["all"]
+    asked, dropped = part["written"]["asked"], part["written"]["dropped"]
+    reasons = ", ".join(f"{name} {count / asked:.0%}" for name, count in dropped.items())
+    alone, both, written = part["cpu_seconds"].values()
+    return (
+        f"{part['written']['accepted'] / asked:.0%} of the paraphrases pass; the others are dropped: {reasons}."
+        f" Writing them takes {written:.0f} s of one core for a stream's answers, training {both:.0f} s"
+        f" instead of {alone:.0f} s."
+    )
+
+
 def learning_measured(run: str = "learning") -> str:
     """Where the adapters of these tables were trained, and how far the product's own trainer is from that."""
     found = result(run)

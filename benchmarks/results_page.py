@@ -143,6 +143,14 @@ def learning_cpu(found: dict) -> list[str]:
     return lines
 
 
+def paraphrases(found: dict) -> list[str]:
+    return [line for model in found["models"] for line in paraphrases_of(model)][:-1]
+
+
+def paraphrases_of(model: str) -> list[str]:
+    return [f"{model}:", "", evidence.paraphrases_table(model), "", evidence.paraphrases_sentence(model), ""]
+
+
 def memory(found: dict) -> list[str]:
     """Recall of each data set, then answers and choices."""
     parts = [part for name, part in found.items() if name != "machine" and "recall" in part]
@@ -311,6 +319,7 @@ SECTIONS = {
     "retrieval": ("Retrieval by words beside retrieval by embeddings", "make bench-retrieval", retrieval),
     "learning": ("What methods of learning are worth", "make bench-learning", learning),
     "learning_cpu": ("The same by the product's own trainer", "make bench-learning", learning_cpu),
+    "paraphrases": ("Do paraphrases of the answered questions pay?", "make bench-learning", paraphrases),
     "memory": ("Does a question find what was told?", "make bench-memory", memory),
     "first_token": ("The wait for the first token with retrieval", "make bench-first-token", facts),
     "observe_cost": ("What looking at an exchange costs", "make bench-observe", facts),

@@ -7,6 +7,7 @@ Run: make bench-learning, or step by step
     python benchmarks/learning run [--seconds N]  trains and measures; on a GPU minutes
     python benchmarks/learning product            some of the same adapters by the product's own trainer
     python benchmarks/learning report             results/learning.json, results/learning_cpu.json
+    python benchmarks/learning paraphrases        written and learned by the product itself: results/paraphrases.json
 Without a GPU `run` takes the product's own trainer, one adapter after the other, and measures what matters most:
 thumbs, taps and forms, once on few streams, in some hours; --only one of them, --seeds for more. What it finds stands
 by itself in results/learning_cpu.json.
@@ -23,11 +24,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from learning.examples_file import ExamplesFile  # noqa: E402
-from learning.streams import FEW, GEMMA, KEPT  # noqa: E402
+from learning.streams import FEW, GEMMA, KEPT, PARAPHRASED  # noqa: E402
 
 FOLDER = Path(__file__).parents[2] / ".cache" / "learning"
 RESULTS = Path(__file__).parents[1] / "results"
 TOGETHER, ONE_BY_ONE = RESULTS / "learning_cells.jsonl", RESULTS / "learning_cpu_cells.jsonl"
+PARAPHRASES = RESULTS / "paraphrases_cells.jsonl"
 DATA = Path(__file__).parents[3] / "shared" / "data"
 
 
@@ -112,6 +114,17 @@ def report(arguments) -> None:
             write_results(name, {"devices": devices, "models": figures(lines, kept_before())})
 
 
+def paraphrases(arguments) -> None:
+    from common import done_lines, write_results
+    from learning.lines import Lines
+    from learning.paraphrases import Paraphrases, figures
+
+    lines = Lines(arguments.out or PARAPHRASES, arguments.model.stem, "CPU")
+    made = Paraphrases(arguments.model, arguments.folder, arguments.data, lines, arguments.threads)
+    made.run(arguments.seeds, arguments.seconds, arguments.streams or PARAPHRASED)
+    write_results("paraphrases", {"models": figures(done_lines(lines.path))})
+
+
 def _device() -> str:
     import torch
 
@@ -134,13 +147,20 @@ def _replies(arguments) -> Path:
     return arguments.folder / f"{arguments.model.stem}-replies.json"
 
 
-STEPS = {"prepare": prepare, "sample": sample, "run": run, "product": product, "report": report}
+STEPS = {
+    "prepare": prepare,
+    "sample": sample,
+    "run": run,
+    "product": product,
+    "report": report,
+    "paraphrases": paraphrases,
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("step", choices=tuple(STEPS))
-    parser.add_argument("streams", nargs="*", help="of these alone (product); default: one of each data set")
+    parser.add_argument("streams", nargs="*", help="of these alone (product, paraphrases)")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="what prepare and sample write")
     parser.add_argument("--data", type=Path, default=DATA, help="folder of the conversation files")
     parser.add_argument("--out", type=Path, help="lines of the measured adapters, where not in results")

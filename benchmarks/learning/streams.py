@@ -15,6 +15,11 @@ ONE_BY_ONE = (  # where adapters are measured one after the other: no long answe
 EXCHANGES = 96  # that a stream's user answers or taps on
 LENGTH = 200  # exchanges of a stream, the last fifth held out
 GEMMA = (*FEW, "ubuntu_irc/irc_01", *(name for name in FRESH if "+" in name), "ubuntu_irc/irc_09", "ubuntu_irc/irc_10")
+# Two of each data set, a chosen-on one and one that nothing was chosen on, Gemma's learning rate (GEMMA) included.
+PARAPHRASED = (
+    *("persona_chat/", "persona_chat/+400", "ubuntu_irc/irc_04", "ubuntu_irc/irc_11"),
+    *("diasafety_safe/", "diasafety_safe/+400", "dolly/", "dolly/+400", "medquad/", "medquad/+400"),
+)
 
 
 def data_set(stream: str) -> str:

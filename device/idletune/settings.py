@@ -104,7 +104,12 @@ class Settings:
         "in Termux, let /speak in chat and /better take what you say; off, as some phones send speech to a server",
     )
     # synthesis
-    paraphrases: int = setting(0, "paraphrases asked for per answered set", least=0, most=100)
+    paraphrases: int = setting(
+        0,
+        "paraphrases asked for per answered set; none as it comes: they paid on no model that was measured",
+        least=0,
+        most=100,
+    )
     paraphrase: str = setting("question", "what is paraphrased", ("question", "both"))
     paraphrase_temperature: float = setting(0.5, "sampling temperature of paraphrases", least=0, most=2)
     rouge_least: float = setting(0.25, "ROUGE-1 F below which a paraphrase has lost the meaning", least=0, most=1)
