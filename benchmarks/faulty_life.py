@@ -29,7 +29,7 @@ from idletune.state.store import Store
 from idletune.training.trainer import Trainer
 
 KEY = b"k" * 32
-LONGEST = 60.0  # seconds to wait for a child
+LONGEST = 300.0  # seconds to wait for a child: on a busy machine it may be slow
 SETTINGS = Settings(
     threads=1,
     buffer_capacity=4096,
