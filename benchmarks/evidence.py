@@ -321,6 +321,16 @@ def paraphrases_sentence(model: str = GEMMA) -> str:
     )
 
 
+def gentler_table(model: str = GEMMA) -> str:
+    """How much more is gained at a lower learning rate and in fewer rows than as it comes, by data set."""
+    rows = []
+    for arm, groups in result("paraphrases")["gentler"][model].items():
+        for name, part in groups.items():
+            told = [arm.removeprefix("answers, "), GROUPS.get(name, name.replace("_", " "))]
+            rows.append([*told, part["streams"], part["exchanges"], _interval(part)])
+    return table(["answers with", "conversations", "streams", "held out", "gain more (95%)"], rows)
+
+
 def learning_measured(run: str = "learning") -> str:
     """Where the adapters of these tables were trained, and how far the product's own trainer is from that."""
     found = result(run)

@@ -7,7 +7,8 @@ Run: make bench-learning, or step by step
     python benchmarks/learning run [--seconds N]  trains and measures; on a GPU minutes
     python benchmarks/learning product            some of the same adapters by the product's own trainer
     python benchmarks/learning report             results/learning.json, results/learning_cpu.json
-    python benchmarks/learning paraphrases        written and learned by the product itself: results/paraphrases.json
+    python benchmarks/learning paraphrases        written and learned by the product, and the answers
+                                                  alone, more gently: results/paraphrases.json
 Without a GPU `run` takes the product's own trainer, one adapter after the other, and measures what matters most:
 thumbs, taps and forms, once on few streams, in some hours; --only one of them, --seeds for more. What it finds stands
 by itself in results/learning_cpu.json.
@@ -116,13 +117,16 @@ def report(arguments) -> None:
 
 def paraphrases(arguments) -> None:
     from common import done_lines, write_results
+    from learning import gentler, paraphrases
     from learning.lines import Lines
-    from learning.paraphrases import Paraphrases, figures
 
-    lines = Lines(arguments.out or PARAPHRASES, arguments.model.stem, "CPU")
-    made = Paraphrases(arguments.model, arguments.folder, arguments.data, lines, arguments.threads)
-    made.run(arguments.seeds, arguments.seconds, arguments.streams or PARAPHRASED)
-    write_results("paraphrases", {"models": figures(done_lines(lines.path))})
+    lines, streams = Lines(arguments.out or PARAPHRASES, arguments.model.stem, "CPU"), arguments.streams or PARAPHRASED
+    made = paraphrases.Paraphrases(arguments.model, arguments.folder, arguments.data, lines, arguments.threads)
+    made.run(arguments.seeds, arguments.seconds, streams)
+    alone = gentler.Gentler(arguments.model, arguments.data, lines, arguments.threads)
+    alone.run(arguments.seeds, arguments.seconds, streams)
+    found = done_lines(lines.path)
+    write_results("paraphrases", {"models": paraphrases.figures(found), "gentler": gentler.figures(found)})
 
 
 def _device() -> str:

@@ -150,7 +150,9 @@ class Settings:
     warm_start: bool = setting(False, "train on from the adapter that serves, not from the base")
     epochs: int = setting(3, "passes over the answered sets, and their paraphrases", least=1, most=10_000)
     min_steps: int = setting(24, "least optimizer steps; few or short answers get more epochs", least=0, most=10_000)
-    learning_rate: float = setting(8e-4, "peak learning rate of AdamW; Gemma 3 trains at half of it", least=0, most=10)
+    learning_rate: float = setting(
+        8e-4, "peak learning rate of AdamW; Gemma 3 trains at a quarter of it", least=0, most=10
+    )
     weight_decay: float = setting(0.0, "decoupled weight decay", least=0, most=10)
     max_grad_norm: float = setting(1.0, "gradient norm above which the gradient is clipped", least=0, most=1e6)
     sequence_tokens: int = setting(256, "tokens of a packed training sequence", least=16, most=MOST_TOKENS)

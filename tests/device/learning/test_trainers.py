@@ -56,7 +56,7 @@ def test_a_fleets_adapter_trains_from_them_where_all_that_it_needs_are_there(run
     assert stored_bytes(home) == stored
 
 
-@pytest.mark.parametrize(("architecture", "factor"), [("llama", 1), ("gemma3", 0.5)])
+@pytest.mark.parametrize(("architecture", "factor"), [("llama", 1), ("gemma3", 0.25)])
 def test_a_family_trains_at_its_own_rate(tmp_path, architecture, factor):
     path = write_tiny_model(tmp_path / "tiny.gguf", architecture=architecture)
     with open_tiny_runtime(path, tmp_path / "home")() as opened:
