@@ -1,6 +1,7 @@
 """Which streams the experiments take, and what their names are in the file of examples.
 
 No setting, weight or method was chosen on UNTOUCHED: they come after what the selection benchmark's STREAMS hold.
+Five of them confirmed Gemma's learning rate (gentler.py).
 """
 
 from selection.streams import FEW, FRESH, STREAMS
