@@ -82,6 +82,7 @@ bench-qvac: setup $(VENV)/.test $(GEMMA)  ## a training step beside QVAC's on Ge
 	test -f .cache/qvac/q8_0.gguf || $(BIN)/idletune-export gguf .cache/qvac/original -o .cache/qvac/q8_0.gguf --kind Q8_0
 	$(BIN)/python benchmarks/train_qvac.py .cache/qvac/q8_0.gguf --name "Gemma 3 270M"
 	$(BIN)/python benchmarks/train_qvac.py "Qwen3 0.6B"
+	$(BIN)/python benchmarks/train_profile.py --qvac .cache/qvac/q8_0.gguf
 
 bench-scale: setup $(VENV)/.test $(GEMMA)  ## models of phone size beside torch + peft: time, memory, files, a night; 20 minutes on a quiet machine
 	$(BIN)/python benchmarks/scale

@@ -66,12 +66,12 @@ def train_quality(found: dict) -> list[str]:
 
 def train_profile(found: dict) -> list[str]:
     cases = found["cases"]
-    parts = sorted(cases["256"]["parts_ms"], key=lambda part: -cases["256"]["parts_ms"][part])
+    first = next(iter(cases.values()))["parts_ms"]
     rows = [
         [part, *(f"{c['parts_ms'][part]:.0f} ms, {c['parts_ms'][part] / c['wall_ms']:.0%}" for c in cases.values())]
-        for part in parts
+        for part in first
     ]
-    return table(["what a step does", *(f"one set of {tokens} tokens" for tokens in cases)], rows)
+    return table(["what a step does", *cases], rows)
 
 
 def train_growth(found: dict) -> list[str]:
@@ -301,6 +301,11 @@ SECTIONS = {
     ),
     "train_quality": ("What it learns, beside torch + PEFT", "make bench-train", train_quality),
     "train_profile": ("Where a step's time goes, under ONNX Runtime's profiler", "make bench-train", train_profile),
+    "train_profile_qvac": (
+        "Where the time of the step beside QVAC goes",
+        "python benchmarks/train_profile.py --qvac MODEL.gguf",
+        train_profile,
+    ),
     "train_growth": ("Growth with layers and tokens, a 1B model's blocks", "make bench-train", train_growth),
     "train_resume": ("Trainings killed and resumed", "make bench-train", train_resume),
     "train_qvac": ("A step beside QVAC", "make bench-qvac", train_qvac),

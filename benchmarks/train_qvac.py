@@ -25,6 +25,7 @@ PACKAGES = ("@qvac/llm-llamacpp@0.53.0", "bare-runtime")
 FOLDER = HERE.parent / ".cache" / "qvac"
 RESULT = RESULTS / "train_qvac.json"
 ROW_TOKENS = 128
+BUDGET_MB = 420  # ours; QVAC has none to set
 
 
 def install() -> Path:
@@ -118,7 +119,7 @@ def main() -> None:
     parser.add_argument("model", help="a file, or the name of a shape: random weights in Q8_0")
     parser.add_argument("--name", help="what the results call it")
     parser.add_argument("--rows", type=int, default=8)
-    parser.add_argument("--memory-mb", type=int, default=420, help="our budget; QVAC has none to set")
+    parser.add_argument("--memory-mb", type=int, default=BUDGET_MB, help="our budget; QVAC has none to set")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
