@@ -1,5 +1,6 @@
 """The attack itself: its shim kills where it should, its damage is seeded, and a few cases of each part run."""
 
+import itertools
 import json
 import os
 import random
@@ -83,17 +84,20 @@ def refuse():
 
 @pytest.mark.slow
 def test_crashes_hangs_and_other_errors_are_told_apart(tmp_path, monkeypatch):
-    """For who waits, an hour passes where a case hangs, and no time anywhere else."""
-    hanging = tmp_path / "hanging"
+    """For who waits, time passes while a case hangs, a second for each look at the clock, and at no other time."""
+    hanging, now = tmp_path / "hanging", itertools.count()
 
     def crash():
         os.kill(os.getpid(), signal.SIGTRAP)
 
     def hang():
-        hanging.touch()
+        hanging.write_text(str(os.getpid()))
         signal.pause()
 
-    clock = SimpleNamespace(monotonic=lambda: 3600.0 * hanging.exists(), sleep=time.sleep)
+    def hangs() -> bool:
+        return hanging.exists() and Path(f"/proc/{hanging.read_text()}").exists()
+
+    clock = SimpleNamespace(monotonic=lambda: float(next(now)) if hangs() else 0.0, sleep=time.sleep)
     monkeypatch.setattr(cases, "time", clock)
     works = [lambda: None, refuse, lambda: 1 / 0, crash, lambda: "odd", hang, refuse]
     found = Found()
