@@ -24,7 +24,7 @@ from idletune.training.packing import PackedSequence, pack
 from train_qvac import BUDGET_MB, ROW_TOKENS
 
 ONCE = ("graphs-", "int8-product")  # graphs that prepare the weights, in the first step alone
-HEAD = ("head-", "int8-gather", "int8-quantize_tokens")  # what the names of the head's graphs hold
+HEAD = ("head-", "int8-gather", "int8-quantize_tokens")  # what the names of the head's graphs begin with
 PRODUCTS = ("MatMul", "FusedMatMul", "Gemm")
 TOKENS = (256, 512)
 
@@ -71,7 +71,7 @@ def profile(layers: Layers, row: PackedSequence, steps: int) -> dict:
         name = Path(path).name
         if name.startswith(ONCE):
             continue
-        head = any(part in name for part in HEAD)
+        head = name.startswith(HEAD)
         for event in json.loads(Path(path).read_text()):
             if event.get("cat") == "Node" and event["name"].endswith("kernel_time") and event["ts"] > first:
                 shapes = [list(shape.values())[0] for shape in event["args"]["input_type_shape"]]
